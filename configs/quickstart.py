@@ -1,0 +1,39 @@
+"""A first look: English to German on the built-in phrasebook, a synthetic corpus that needs no download.
+
+    wmt-transformer quickstart            (prepare, train, average, translate and score, in one go)
+
+Time: not yet run.
+Score: not yet run.
+"""
+
+from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, TrainConfig
+
+
+def get_config() -> Config:
+    """Returns a two-layer model with small batches: many updates make five minutes on a CPU enough."""
+    return Config(
+        family="small",
+        model=ModelConfig(num_layers=2, d_model=128, d_ff=512, num_heads=4, d_k=32, d_v=32, dropout=0.1),
+        data=DataConfig(
+            corpus="phrasebook",
+            source="en",
+            target="de",
+            train_pairs=40_000,
+            vocabulary_size=1500,
+            max_length=64,
+            source_tokens=1024,
+            target_tokens=1024,
+            num_shapes=3,
+        ),
+        train=TrainConfig(
+            steps=2000,
+            learning_rate=2.0,
+            warmup_steps=400,
+            log_every=50,
+            evaluate_every=500,
+            evaluate_pairs=200,
+            checkpoint_every=200,
+            average_last=5,
+        ),
+        decode=DecodeConfig(extra_length=20),
+    )

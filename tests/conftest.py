@@ -1,0 +1,29 @@
+"""What every test shares: CPU only, shapes checked while tests run, and the folder of real data if any.
+
+The jaxtyping import hook makes beartype check each signature of the package, so that a shape error fails in
+the function that makes it. It has to be installed before the package is imported, hence here.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tests' tolerances are those of float32 on a CPU
+
+import hypothesis
+import jaxtyping
+import pytest
+
+jaxtyping.install_import_hook("wmt_transformer", "beartype.beartype")
+
+# No deadline: a property's first example may compile. Derandomised: a commit passes or fails, every time.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Returns the folder with multi30k/, tatoeba/, …, or skips: real text is no part of this repository."""
+    folder = os.environ.get("WMT_TRANSFORMER_DATA")
+    if not folder:
+        pytest.skip("WMT_TRANSFORMER_DATA is not set: it names a folder with multi30k/, tatoeba/, newstest/")
+    return Path(folder)

@@ -1,0 +1,303 @@
+"""The translator: a real (tiny, untrained) model against naive decoding, and an echo in the model's place, to
+see that every word of every line gets through."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError, to_json
+from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary, normalise
+from wmt_transformer.decode import beam, generate
+from wmt_transformer.decode.generate import Translation, Translator
+from wmt_transformer.model.transformer import Transformer
+
+WORDS = [
+    "ein",
+    "Mann",
+    "eine",
+    "Frau",
+    "sehen",
+    "den",
+    "kleinen",
+    "Hund",
+    "im",
+    "Garten",
+    "hinter",
+    "am",
+    "See",
+]
+MODEL = ModelConfig(
+    vocabulary_size=330,
+    num_layers=1,
+    d_model=32,
+    d_ff=48,
+    num_heads=2,
+    d_k=16,
+    d_v=16,
+    compute_dtype="float32",
+)
+CONFIG = Config(
+    model=MODEL, data=DataConfig(max_length=40), decode=DecodeConfig(extra_length=9, batch_tokens=512)
+)
+
+
+def sentence(seed: int, words: int) -> str:
+    return " ".join(np.random.default_rng(seed).choice(WORDS, words))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.model"
+    return vocabularies.train((sentence(i, 8) for i in range(200)), path, size=MODEL.vocabulary_size)
+
+
+@pytest.fixture(scope="module")
+def params() -> Any:
+    some = jnp.ones((1, 2), jnp.int32)
+    params: Any = Transformer(MODEL).init(jax.random.key(0), some, some)["params"]
+    table = params["target_embedding"]["table"]
+    # Untrained models never end a sentence; this one does so now and then.
+    return params | {"target_embedding": {"table": (table * 2).at[EOS].multiply(2.0)}}
+
+
+@pytest.fixture(scope="module")
+def translator(params: Any, vocabulary: Vocabulary) -> Translator:
+    return Translator(CONFIG, params, vocabulary)
+
+
+@pytest.fixture
+def echoed(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
+    """Puts an echo in the model's place; yields the list of shapes that it was called with."""
+    shapes = []
+
+    def echo(
+        params: Any, source: np.ndarray, limits: np.ndarray, alpha: Any, **settings: Any
+    ) -> beam.Hypotheses:
+        shapes.append((*source.shape, settings["max_length"]))
+        count = settings["num_results"]
+        tokens = np.pad(source, ((0, 0), (0, settings["max_length"] - source.shape[1])))[:, None]
+        scores = np.tile(-np.arange(count, dtype=np.float32), (len(source), 1))
+        return beam.Hypotheses(jnp.asarray(tokens.repeat(count, axis=1)), jnp.asarray(scores))
+
+    monkeypatch.setattr(generate, "_decode", echo)
+    yield shapes
+
+
+def test_greedy_translation_equals_decoding_without_a_cache(
+    translator: Translator, params: Any, vocabulary: Vocabulary
+):
+    # The oracle runs the whole teacher-forced model again for every token and looks at its last position.
+    model, lengths = Transformer(MODEL), set()
+    forward = jax.jit(lambda source, target: model.apply({"params": params}, source, target))
+    for seed, words in enumerate((3, 7, 12)):
+        text = sentence(seed, words)
+        ids = vocabulary.encode(text)
+        source, target = jnp.asarray([[*ids, EOS]]), np.zeros((1, 64), np.int32)
+        limit = len(ids) + 1 + CONFIG.decode.extra_length
+        for position in range(limit):
+            logits = np.array(forward(source, jnp.asarray(target))[0, position])
+            logits[[PAD, BOS]] = -np.inf
+            target[0, position] = logits.argmax()
+            if target[0, position] == EOS:
+                break
+        lengths.add(int((target != PAD).sum()) == limit)
+        assert translator.translate([text], beam_size=1) == [normalise(vocabulary.decode(target[0].tolist()))]
+    assert lengths == {True, False}  # one ended by itself, one at the limit
+
+
+def test_scores_are_length_normalised_teacher_forced_log_probabilities(params: Any, vocabulary: Vocabulary):
+    sources = [[*vocabulary.encode(sentence(seed, words)), EOS] for seed, words in enumerate((2, 6, 9))]
+    source = np.zeros((4, 48), np.int32)  # the last row is padding alone
+    for row, ids in zip(source, sources, strict=False):
+        row[: len(ids)] = ids
+    limits = np.array([20, 20, 12, 0], np.int32)
+    settings: Any = dict(model=MODEL, beam_size=3, num_results=2, max_length=24)
+    found = generate._decode(params, source, limits, np.float32(0.6), **settings)
+    for row in range(3):
+        for tokens, score in zip(found.tokens[row], found.scores[row], strict=True):
+            logits = Transformer(MODEL).apply({"params": params}, jnp.asarray([sources[row]]), tokens[None])
+            assert isinstance(logits, jax.Array)
+            log_probs = jax.nn.log_softmax(logits[0])[jnp.arange(24), tokens]
+            length = int((tokens != PAD).sum())
+            assert float(log_probs[:length].sum() / ((5 + length) / 6) ** 0.6) == pytest.approx(
+                float(score), abs=2e-4
+            )
+    assert (np.asarray(found.tokens[3]) == PAD).all()
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_translation_does_not_depend_on_what_it_is_batched_with(translator: Translator, beam_size: int):
+    sentences = [sentence(seed, words) for seed, words in enumerate((9, 2, 7, 3))]
+    together = translator.translate(sentences, beam_size)
+    assert together == [translator.translate([one], beam_size)[0] for one in sentences]
+    assert translator.translate(sentences[::-1], beam_size) == together[::-1]
+    assert len(set(together)) == 4
+
+
+def test_the_n_best_are_sorted_and_begin_with_the_translation(translator: Translator):
+    sentences = [sentence(1, 5), "", sentence(2, 3)]
+    best = translator.n_best(sentences, 3, beam_size=3)
+    assert [len(one) for one in best] == [3, 1, 3]
+    for hypotheses in best:
+        scores = [one.score for one in hypotheses]
+        assert scores == sorted(scores, reverse=True) or len(hypotheses) == 1
+    assert [one[0].text for one in best] == translator.translate(sentences, beam_size=3)
+
+
+def test_new_parameters_are_used_and_do_not_compile_again(params: Any, vocabulary: Vocabulary):
+    translator, text = Translator(CONFIG, params, vocabulary), [sentence(3, 6)]
+    decode: Any = generate._decode
+    before = translator.translate(text, beam_size=1)
+    compiled = decode._cache_size()
+    other = jax.tree.map(lambda x: x[::-1], params)
+    translator.params = other
+    after = translator.translate(text, beam_size=1)
+    assert after != before
+    assert Translator(CONFIG, other, vocabulary).translate(text, beam_size=1, alpha=0.9) == after
+    assert decode._cache_size() == compiled
+
+
+def test_blank_lines_give_empty_ones_without_a_call_of_the_model(
+    translator: Translator, echoed: list[tuple[int, ...]]
+):
+    assert translator.translate(["", "   ", "\t\u00a0"]) == ["", "", ""]
+    assert translator.n_best([" "], 2, beam_size=2) == [[Translation("", 0.0)]]
+    assert translator.translate([]) == []
+    assert echoed == []
+
+
+@hypothesis.given(st.lists(st.text(max_size=12), max_size=9))
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_every_line_comes_out_in_its_place(
+    translator: Translator, echoed: list[tuple[int, ...]], lines: list[str]
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(translator, "_longest", 10_000)
+        assert translator.translate(lines) == [normalise(line) for line in lines]
+
+
+def test_a_file_of_sentences_takes_few_shapes(translator: Translator, echoed: list[tuple[int, ...]]):
+    lines = [sentence(i, 1 + i % 14) for i in range(500)]
+    assert translator.translate(lines) == lines
+    assert len(set(echoed)) <= 7  # 8, 12, 16, 24, 32, 48 and the rest at the end
+    beam_size = CONFIG.decode.beam_size
+    assert all(rows * beam_size * length <= CONFIG.decode.batch_tokens for rows, length, _ in echoed)
+    slots = sum(rows * length for rows, length, _ in echoed)
+    assert sum(len(translator._vocabulary.encode(line)) + 1 for line in lines) > 0.7 * slots
+
+
+def test_a_very_long_line_is_translated_in_parts_with_a_warning_that_names_it(
+    translator: Translator, echoed: list[tuple[int, ...]]
+):
+    long = ". ".join(sentence(i, 6) for i in range(40)) + "."
+    warnings: list[str] = []
+    assert translator.translate(["ein Hund", long, "im Garten"], warn=warnings.append, first_line=7) == [
+        "ein Hund",
+        long,
+        "im Garten",
+    ]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"line 8 is very long: {len(translator._vocabulary.encode(long))} pieces")
+    assert max(length for _, length, _ in echoed) <= 48  # the ladder's step for max_length 40
+    with pytest.warns(UserWarning, match="line 1 is very long"):
+        assert translator.translate([long]) == [long]
+
+
+def test_a_long_line_is_cut_after_sentences_then_between_words(
+    translator: Translator, vocabulary: Vocabulary
+):
+    long = ". ".join(sentence(i, 6) for i in range(40)) + "."
+    parts = [vocabulary.decode(ids) for ids in translator._split(long)]
+    assert " ".join(parts) == long
+    assert all(part.endswith(".") for part in parts)
+    unpunctuated = long.replace(".", "")
+    parts = [vocabulary.decode(ids) for ids in translator._split(unpunctuated)]
+    assert " ".join(parts).split() == unpunctuated.split()
+    unbroken = "x" * 1000
+    parts = [vocabulary.decode(ids) for ids in translator._split(unbroken)]
+    assert "".join(parts) == unbroken
+    assert all(len(vocabulary.encode(part)) < CONFIG.data.max_length for part in parts)
+
+
+def test_the_n_best_of_a_long_line_join_those_of_its_parts(
+    translator: Translator, echoed: list[tuple[int, ...]]
+):
+    long = ". ".join(sentence(i, 6) for i in range(40)) + "."
+    [hypotheses] = translator.n_best([long], 2, warn=lambda _: None)
+    assert hypotheses == [Translation(long, 0.0), Translation(long, -1.0)]  # the echo's k-th best scores -k
+
+
+def test_a_model_with_learned_positions_never_looks_behind_its_table(vocabulary: Vocabulary):
+    learned = dataclasses.replace(MODEL, positions="learned", max_positions=20)
+    some = jnp.ones((1, 2), jnp.int32)
+    params = Transformer(learned).init(jax.random.key(1), some, some)["params"]
+    translator = Translator(dataclasses.replace(CONFIG, model=learned), params, vocabulary)
+    warnings: list[str] = []
+    [text] = translator.translate([sentence(0, 30)], beam_size=2, warn=warnings.append)
+    assert text
+    assert "training saw at most 19" in warnings[0]
+
+
+def test_a_line_break_that_the_model_makes_does_not_break_the_line(
+    translator: Translator, vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+):
+    newline = vocabulary._processor.piece_to_id("<0x0A>")
+    tokens = jnp.asarray([[[*vocabulary.encode("ein"), newline, *vocabulary.encode("Hund"), EOS, PAD]]])
+    broken = beam.Hypotheses(tokens, jnp.zeros((1, 1)))
+    monkeypatch.setattr(generate, "_decode", lambda *_, **__: broken)
+    [text] = translator.translate(["ein Hund"])
+    assert text.split() == ["ein", "Hund"]
+    assert len(text.splitlines()) == 1
+
+
+def test_a_vocabulary_of_another_size_is_refused_with_both_sizes(params: Any, vocabulary: Vocabulary):
+    table = params["target_embedding"]["table"]
+    larger = params | {"target_embedding": {"table": jnp.concatenate([table, table[:5]])}}
+    with pytest.raises(UserError, match="330 pieces and the checkpoint's embedding 335 rows"):
+        Translator(CONFIG, larger, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(count=5, beam_size=4), "5 translations were asked of a beam of 4"),
+        (dict(count=0), "0 translations"),
+        (dict(count=1, beam_size=0), "the beam size is 0"),
+        (dict(count=1, alpha=-0.1), "alpha is -0.1"),
+        (dict(count=1, alpha=float("nan")), "alpha is nan"),
+    ],
+)
+def test_settings_out_of_range_are_refused(translator: Translator, settings: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=message):
+        translator.n_best(["ein Hund"], **settings)
+
+
+def test_a_trained_translator_is_loaded_from_its_work_folder(
+    tmp_path: Path, translator: Translator, params: Any, vocabulary: Vocabulary
+):
+    from wmt_transformer.checkpoint import Checkpoints
+
+    with pytest.raises(UserError, match=r"holds no run: there is no config\.json"):
+        Translator.load(tmp_path)
+    (tmp_path / "config.json").write_text(to_json(CONFIG), encoding="utf-8")
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        Translator.load(tmp_path)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, params, optimizer={"count": jnp.zeros(())})
+    checkpoints.close()
+    with pytest.raises(UserError, match="no vocabulary"):
+        Translator.load(tmp_path, "latest")
+    (tmp_path / "data").mkdir()
+    serialised = vocabulary._processor.serialized_model_proto()
+    (tmp_path / "data" / "vocabulary.model").write_bytes(serialised)
+    lines = [sentence(5, 4), "", sentence(6, 7)]
+    assert Translator.load(tmp_path, "3").translate(lines, 2) == translator.translate(lines, 2)

@@ -1,0 +1,268 @@
+"""Batches of similar length, in a few fixed shapes, as a pure function of (seed, step).
+
+"Sentence pairs were batched together by approximate sequence length" (§5.1). An accelerator compiles once
+per shape, so there are at most `num_shapes` of them, each with room for the one before: a pair goes into the
+first that has room for both its sides. The shapes that leave the fewest slots empty on the lengths that
+really occur are found exactly, by dynamic programming. A batch holds as many rows of its shape as the token
+budget allows; the rows left over at the end of an epoch go up into the next shape.
+
+The order of an epoch follows from (seed, epoch) alone: resuming needs no state but the step, and every host
+cuts its rows out of the same global batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from wmt_transformer.data.vocabulary import PAD
+
+
+class Batch(NamedTuple):
+    """Token ids, int32; every sentence ends with EOS, and PAD fills the rest.
+
+    The last batch of a shape may hold whole rows of PAD: sentences run out before the rows do.
+    """
+
+    source: np.ndarray
+    """[batch, source length]"""
+    target: np.ndarray
+    """[batch, target length]"""
+
+
+@runtime_checkable
+class Pairs(Protocol):
+    """What batches are made of; `prepare.TokenPairs` is the real one."""
+
+    source_lengths: np.ndarray
+    target_lengths: np.ndarray
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Shape(NamedTuple):
+    rows: int
+    source: int
+    target: int
+
+    @property
+    def slots(self) -> int:
+        return self.rows * (self.source + self.target)
+
+
+class Batches:
+    """All batches of a run: `batches[step]` is the batch of that step, whoever asks and in whatever order.
+
+    Args:
+      pairs: sentence pairs with their lengths, EOS included.
+      source_tokens, target_tokens: slots in a global batch, at most; a pair that is longer than the budget
+        still gets a batch of `multiple` rows.
+      num_shapes: at most this many different shapes.
+      multiple: rows of every global batch are a multiple of this.
+      seed: with the step, decides everything.
+      host_index, host_count: which slice of the rows this process gets; `multiple` is shared out evenly.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        source_tokens: int,
+        target_tokens: int,
+        num_shapes: int = 12,
+        multiple: int = 8,
+        seed: int = 1,
+        host_index: int = 0,
+        host_count: int = 1,
+    ):
+        if not len(pairs.source_lengths):
+            raise ValueError("there are no sentence pairs to make batches of")
+        if multiple % host_count:
+            raise ValueError(
+                f"{host_count} hosts cannot share batches whose rows are a multiple of {multiple}"
+            )
+        self._pairs, self._seed = pairs, seed
+        self._host_index, self._host_count = host_index, host_count
+
+        plans = [
+            _share_out(sides, counts, source_tokens, target_tokens, multiple)
+            for sides, counts in _nested_sides(pairs.source_lengths, pairs.target_lengths, num_shapes)
+        ]
+        self._shares = min(plans, key=_slots)
+        self._members = _members([share.shape for share in self._shares], pairs)
+
+        # The batches of an epoch before they are shuffled: shape, and which part of the epoch's order.
+        self._batches: list[tuple[Shape, int, int]] = []
+        position = 0
+        for share in self._shares:
+            end = position + share.pairs - share.rest
+            for start in range(position, end, share.shape.rows):
+                self._batches.append((share.shape, start, min(start + share.shape.rows, end)))
+            position = end
+        self.shapes = sorted({shape for shape, _, _ in self._batches}, key=lambda shape: shape[1:])
+        self.batches_per_epoch = len(self._batches)
+        self.real_token_share = float(pairs.source_lengths.sum() + pairs.target_lengths.sum()) / _slots(
+            self._shares
+        )
+
+        self._lock = threading.Lock()
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __getitem__(self, step: int) -> Batch:
+        """Returns this host's rows of the global batch of `step`, counted from 0 and without end."""
+        if step < 0:
+            raise IndexError(f"steps are counted from 0, got {step}")
+        epoch, index = divmod(int(step), self.batches_per_epoch)
+        pair_order, batch_order = self._epoch(epoch)
+        shape, start, end = self._batches[batch_order[index]]
+        rows = shape.rows // self._host_count
+        first = start + rows * self._host_index
+        source = np.full((rows, shape.source), PAD, np.int32)
+        target = np.full((rows, shape.target), PAD, np.int32)
+        for row, pair in enumerate(pair_order[first : max(first, min(first + rows, end))].tolist()):
+            source_ids, target_ids = self._pairs.pair(pair)
+            source[row, : len(source_ids)] = source_ids
+            target[row, : len(target_ids)] = target_ids
+        return Batch(source, target)
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the order of the pairs and that of the batches; keeps two epochs, as threads read ahead."""
+        with self._lock:
+            if epoch not in self._epochs:
+                while len(self._epochs) > 1:
+                    del self._epochs[min(self._epochs, key=lambda known: -abs(known - epoch))]
+                self._epochs[epoch] = self._shuffle(epoch)
+            return self._epochs[epoch]
+
+    def _shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng([self._seed, epoch])
+        order = np.empty(sum(map(len, self._members)), np.int32)
+        position, left_over = 0, order[:0]
+        for share, members in zip(self._shares, self._members, strict=True):
+            pairs = np.concatenate([left_over, members])
+            random.shuffle(pairs)
+            used = share.pairs - share.rest
+            order[position : position + used] = pairs[:used]
+            position, left_over = position + used, pairs[used:]
+        return order, random.permutation(self.batches_per_epoch)
+
+
+def prefetch(batches: Batches, first_step: int, num_steps: int) -> Iterator[Batch]:
+    """Yields the batches of steps first_step … first_step + num_steps - 1, made ahead by two threads."""
+    import grain
+
+    class Steps:
+        def __len__(self) -> int:
+            return num_steps
+
+        def __getitem__(self, index: int) -> Batch:
+            return batches[first_step + index]
+
+    dataset = grain.MapDataset.source(Steps())
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
+
+
+class _Share(NamedTuple):
+    """What becomes of a shape's pairs in an epoch; the same every epoch, only who they are changes."""
+
+    shape: Shape
+    batches: int
+    pairs: int
+    """Its own, and those left over from the shape before."""
+    rest: int
+    """Pairs that fill no batch and go up into the next shape."""
+
+
+def _slots(shares: list[_Share]) -> int:
+    return sum(share.batches * share.shape.slots for share in shares)
+
+
+def _share_out(
+    sides: np.ndarray, counts: np.ndarray, source_tokens: int, target_tokens: int, multiple: int
+) -> list[_Share]:
+    """Decides for each shape, smallest first, its rows, how many batches it fills and how many pairs go up.
+
+    Rows may be up to a fifth fewer than the budget allows, where that leaves fewer slots empty: 2,000 pairs
+    are ten batches of 200 rows, or nine of 208 and a rest.
+    """
+    shares, rest = [], 0
+    for index, (source, target) in enumerate(sides.tolist()):
+        pairs = int(counts[index]) + rest
+        most = max(min(source_tokens // source, target_tokens // target) // multiple, 1)
+        last = index == len(sides) - 1
+        growth = 0 if last else int(sides[index + 1].sum()) - source - target
+        options = []
+        for rows in range(most * multiple, 0, -multiple):
+            if rows < 0.8 * most * multiple and not (
+                last and -(-pairs // rows) == -(-pairs // (most * multiple))
+            ):
+                break
+            full, over = divmod(pairs, rows)
+            options.append((-pairs % rows * (source + target), -rows, full + bool(over), 0))
+            if not last:
+                options.append((over * growth, -rows, full, over))
+        _, rows, batches, rest = min(options)
+        shares.append(_Share(Shape(-rows, source, target), batches, pairs, rest))
+    return shares
+
+
+def _members(shapes: list[Shape], pairs: Pairs) -> list[np.ndarray]:
+    """Returns for each shape the pairs (int32) for which it is the first with room."""
+
+    def first_with_room(lengths: np.ndarray, room: list[int]) -> np.ndarray:
+        return np.searchsorted(room, np.arange(lengths.max() + 1)).astype(np.uint8)[lengths]
+
+    first = first_with_room(pairs.source_lengths, [shape.source for shape in shapes])
+    np.maximum(first, first_with_room(pairs.target_lengths, [shape.target for shape in shapes]), out=first)
+    return [np.flatnonzero(first == index).astype(np.int32) for index in range(len(shapes))]
+
+
+def _nested_sides(
+    source_lengths: np.ndarray, target_lengths: np.ndarray, most: int, grid: int = 64, spread: float = 0.25
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns for k = 1 … `most` the k nested shapes with fewest slots, before these are cut into batches.
+
+    Each is (sides [k, (source, target)], pairs [k]). With N(S, T) the number of pairs of at most S and T
+    tokens, a shape (S, T) that follows (S', T') costs (N(S, T) - N(S', T')) (S + T) slots, so the best chain
+    of k shapes that ends in (S, T) follows from the best chains of k - 1. Where there are more than `grid`
+    different lengths, only so many are tried, equally many tokens apart.
+    """
+
+    def tried(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counts = np.bincount(lengths)
+        if (counts > 0).sum() <= grid:
+            tried = np.flatnonzero(counts)
+        else:
+            tokens = np.cumsum(counts * np.arange(len(counts)))
+            tried = np.unique(np.searchsorted(tokens, np.arange(1, grid + 1) / grid * tokens[-1]))
+            tried[-1] = len(counts) - 1
+        return tried, np.searchsorted(tried, np.arange(len(counts))).astype(np.uint8)
+
+    (sources, row_of), (targets, column_of) = tried(source_lengths), tried(target_lengths)
+    bins = row_of[source_lengths] * np.uint16(len(targets)) + column_of[target_lengths]
+    within = np.bincount(bins, minlength=len(sources) * len(targets)).reshape(len(sources), len(targets))
+    within = within.cumsum(axis=0).cumsum(axis=1)  # N(S, T)
+
+    # Both sides grow together: corners farther than `spread` off the diagonal are not tried, which saves
+    # most of the memory.
+    away = np.arange(len(sources))[:, None] / len(sources) - np.arange(len(targets)) / len(targets)
+    rows, columns = np.nonzero((np.abs(away) <= spread) | (away == away[-1, -1]))
+    sides, within = np.stack([sources[rows], targets[columns]], axis=1), within[rows, columns]
+    width = sides.sum(axis=1).astype(np.float64)
+    follows = (rows[:, None] <= rows) & (columns[:, None] <= columns)  # [(S', T'), (S, T)]
+    step = np.where(follows, (within - within[:, None]) * width, np.inf)
+
+    cost, came_from, chains = within * width, [], []
+    for length in range(most):
+        if length:
+            total = cost[:, None] + step
+            came_from.append(total.argmin(axis=0))
+            cost = total.min(axis=0)
+        chain = [len(sides) - 1]
+        for back in reversed(came_from):
+            chain.append(int(back[chain[-1]]))
+        chain = sorted(set(chain))
+        chains.append((sides[chain], np.diff(within[chain], prepend=0)))
+    return chains

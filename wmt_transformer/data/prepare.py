@@ -1,0 +1,304 @@
+"""From a corpus to memory-mapped token arrays, done once.
+
+Two passes over training text, and nothing in memory that grows with it but 8 bytes a pair. The first
+normalises every pair, writes it to a temporary file and keeps a 64-bit hash of it, which tells duplicates
+(two different pairs of 36 million share a hash with probability 4e-5). Then the vocabulary is trained on an
+even sample. The second pass cuts the text into pieces, one process per core, each filtering its chunk; chunks
+are written in order, so the arrays are the same for any number of processes.
+
+Development and test sets are kept whole: nothing is dropped, shortened or normalised in the text that BLEU is
+computed on. Everything is built in a temporary folder beside the goal and renamed at the end: a prepared
+folder is whole.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmt_transformer.config import DataConfig, UserError
+from wmt_transformer.data import corpora, tokens, vocabulary
+from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
+
+FORMAT = 1
+"""Raised when the files change their meaning, so that old folders are built again."""
+
+_IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple")  # these only shape batches
+
+
+def print_to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A prepared corpus."""
+
+    folder: Path
+    vocabulary: Vocabulary
+    train: TokenPairs
+    dev: TokenPairs
+    dev_text: list[tuple[str, str]]
+    """Raw (source, target) sentences."""
+    test_text: list[tuple[str, str]]
+    statistics: dict[str, Any]
+    """Pairs read, kept and dropped by reason, tokens of each side, sentences of dev and test."""
+
+
+def prepare(
+    data: DataConfig,
+    folder: str | os.PathLike[str],
+    report: Callable[[str], None] = print_to_stderr,
+    processes: int | None = None,
+) -> Prepared:
+    """Prepares a corpus into `folder`, or opens what is there if settings and files are still the same.
+
+    Args:
+      report: is given lines for people to read, among them the table of what was kept and dropped.
+      processes: that cut text into pieces; None is one per core. The result does not depend on it.
+
+    Raises UserError for whatever is wrong with the corpus, for a vocabulary larger than the text supports,
+    and when the disk is full; `folder` is then as it was before.
+    """
+    folder = Path(folder)
+    recipe = _recipe(data)
+    if _is_current(folder, recipe):
+        report(f"{folder} is up to date")
+        return open_prepared(folder)
+
+    building, old = folder.with_name(f".{folder.name}.building"), folder.with_name(f".{folder.name}.old")
+    try:
+        for leftover in (building, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        building.mkdir(parents=True)
+        _build(data, building, recipe, report, processes)
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(building, folder)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "make room, or choose another --workdir" if full else "choose another --workdir"
+        raise UserError(
+            f"cannot write {error.filename or folder}: {error.strerror or error}; {advice}"
+        ) from error
+    finally:
+        for leftover in (building, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+    return open_prepared(folder)
+
+
+def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
+    """Opens what `prepare` made. Raises UserError if it is not there."""
+    folder = Path(folder)
+    manifest = _manifest(folder)
+    if manifest is None:
+        raise UserError(
+            f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first"
+        )
+    dtype, source, target = (
+        manifest["dtype"],
+        manifest["recipe"]["data"]["source"],
+        manifest["recipe"]["data"]["target"],
+    )
+
+    def text(split: str) -> list[tuple[str, str]]:
+        sides = [
+            (folder / f"{split}.{side}").read_text("utf-8").split("\n")[:-1] for side in (source, target)
+        ]
+        return list(zip(*sides, strict=True))
+
+    return Prepared(
+        folder=folder,
+        vocabulary=Vocabulary.load(folder / "vocabulary.model"),
+        train=TokenPairs.open(folder, "train", dtype),
+        dev=TokenPairs.open(folder, "dev", dtype),
+        dev_text=text("dev"),
+        test_text=text("test"),
+        statistics=manifest["statistics"],
+    )
+
+
+def table(statistics: dict[str, Any]) -> str:
+    """Returns a table of what was kept and dropped, and why."""
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+
+    train = statistics["train"]
+    rows = Table("training pairs", title_justify="left")
+    rows.add_column("number", justify="right")
+    rows.add_column("share", justify="right")
+    for name, number in train.items():
+        rows.add_row(name.replace("_", " "), f"{number:,}", f"{number / max(train['read'], 1):.1%}")
+    output = io.StringIO()
+    console = Console(file=output, width=110)
+    console.print(rows)
+    sides = statistics["tokens"]
+    console.print(
+        f"{statistics['vocabulary']:,} pieces; {sides['source']:,} source and {sides['target']:,} target "
+        f"tokens; {statistics['dev']:,} development and {statistics['test']:,} test sentences"
+    )
+    return output.getvalue().rstrip()
+
+
+# ---- Whether it has to be done
+
+
+def _recipe(data: DataConfig) -> dict[str, Any]:
+    """Returns what the result depends on: settings, and size and time of the local files."""
+    settings = {k: v for k, v in dataclasses.asdict(data).items() if k not in _IRRELEVANT}
+    stats = {str(path): path.stat() for path in corpora.files(data)}
+    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
+    return json.loads(json.dumps({"format": FORMAT, "data": settings, "files": files}))
+
+
+def _is_current(folder: Path, recipe: dict[str, Any]) -> bool:
+    manifest = _manifest(folder)
+    if manifest is None:
+        return False
+    was = manifest["recipe"]
+    # Files that are no longer there are no reason to build again: a prepared folder needs them no more.
+    return was["data"] == recipe["data"] and all(was["files"].get(k) == v for k, v in recipe["files"].items())
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if manifest.get("recipe", {}).get("format") == FORMAT else None
+
+
+# ---- Doing it
+
+
+def _build(
+    data: DataConfig,
+    folder: Path,
+    recipe: dict[str, Any],
+    report: Callable[[str], None],
+    processes: int | None,
+) -> None:
+    # Dev and test first: whatever is wrong with them shows before the long work.
+    sizes = {split: _copy_text(data, split, folder) for split in ("dev", "test")}
+    text = folder / "train.tsv"
+    counts, chunks = _normalise_train(data, text, report)
+    if not any(chunk.keep.any() for chunk in chunks):
+        raise UserError(
+            f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side"
+        )
+
+    report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
+    sample = _sample(text, chunks, max(data.vocabulary_sample // 2, 1))
+    model = folder / "vocabulary.model"
+    words = vocabulary.train(sample, model, data.vocabulary_size, data.vocabulary_model)
+    dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
+
+    cores = processes or os.cpu_count() or 1
+    report(f"cutting {sum(int(chunk.keep.sum()) for chunk in chunks):,} pairs into pieces, {cores} processes")
+    job = tokens.Job(str(model), str(text), data.max_length, data.max_length_ratio, dtype)
+    with contextlib.closing(tokens.encode(job, chunks, cores, report)) as encoded:
+        trained = tokens.write(folder, "train", encoded)
+    text.unlink()
+    counts |= {"too_long": trained.too_long, "length_ratio": trained.length_ratio, "kept": trained.kept}
+    if not counts["kept"]:
+        raise UserError(
+            f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio"
+        )
+    dev = [(normalise(source), normalise(target)) for source, target in corpora.load(data, "dev")]
+    tokens.write(folder, "dev", [tokens.encode_pairs(words, dev, dtype)])
+
+    sides = {"source": trained.source_tokens, "target": trained.target_tokens}
+    statistics = {"train": counts, "tokens": sides, "vocabulary": len(words), **sizes}
+    manifest = {"recipe": recipe, "dtype": dtype, "statistics": statistics}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    report(table(statistics))
+
+
+def _copy_text(data: DataConfig, split: corpora.Split, folder: Path) -> int:
+    """Writes both sides of dev or test, one sentence a line, unchanged but for line breaks inside one."""
+    count = 0
+    with (
+        open(folder / f"{split}.{data.source}", "w", encoding="utf-8", newline="\n") as sources,
+        open(folder / f"{split}.{data.target}", "w", encoding="utf-8", newline="\n") as targets,
+    ):
+        for source, target in corpora.load(data, split):
+            count += 1
+            sources.write(_one_line(source) + "\n")
+            targets.write(_one_line(target) + "\n")
+    return count
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def _normalise_train(
+    data: DataConfig, path: Path, report: Callable[[str], None]
+) -> tuple[dict[str, int], list[Chunk]]:
+    """Writes normalised pairs as lines source<TAB>target; returns counts so far, and the file's chunks."""
+    counts: dict[str, int] = dict.fromkeys(
+        ("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0
+    )
+    hashes, starts, position = array.array("Q"), [], 0
+    with open(path, "wb", buffering=1 << 20) as file:
+        for source, target in corpora.load(data, "train"):
+            counts["read"] += 1
+            if counts["read"] % 1_000_000 == 0:
+                report(f"read {counts['read']:,} pairs")
+            source, target = normalise(source), normalise(target)
+            if not source or not target:
+                counts["empty"] += 1
+                continue
+            line = f"{source}\t{target}\n".encode()
+            if len(hashes) % CHUNK == 0:
+                starts.append(position)
+            hashes.append(int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "little"))
+            file.write(line)
+            position += len(line)
+    keep = np.ones(len(hashes), bool)
+    if data.deduplicate:
+        keep = _first_occurrences(np.frombuffer(hashes, np.uint64)) if len(hashes) else keep
+        counts["duplicate"] = int((~keep).sum())
+    ends = [*starts[1:], position]
+    return counts, [
+        Chunk(start, end - start, keep[index * CHUNK : (index + 1) * CHUNK])
+        for index, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]
+
+
+def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    first = np.ones(len(hashes), bool)
+    first[order[1:]] = ordered[1:] != ordered[:-1]
+    return first
+
+
+def _sample(path: Path, chunks: list[Chunk], most: int) -> Iterator[str]:
+    """Yields both sides of at most `most` pairs, evenly spaced over the corpus."""
+    total = sum(int(chunk.keep.sum()) for chunk in chunks)
+    number = 0
+    for chunk in chunks:
+        for pair in tokens.read_chunk(path, chunk):
+            # Pair n is taken when n * most / total passes a whole number: `most` times, evenly.
+            if total <= most or number * most // total != (number + 1) * most // total:
+                yield from pair
+            number += 1

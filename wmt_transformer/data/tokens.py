@@ -1,0 +1,175 @@
+"""Text to token arrays on disk, one process per core, and back out of them one pair at a time.
+
+Tokens lie in one file, pair by pair, source before target, EOS at the end of each, as 16-bit integers where
+the vocabulary allows; a second file holds where each side starts. Reading a pair touches one place on the
+disk. The text is cut into chunks of so many lines that processes take in turn; results are written in order,
+so the arrays are the same for any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from wmt_transformer.config import UserError
+from wmt_transformer.data.vocabulary import Vocabulary
+
+CHUNK = 8192
+"""Pairs that a process encodes at a time."""
+
+
+class TokenPairs:
+    """Sentence pairs as token ids on disk, EOS at the end of each side; `pairs.pair(i)` reads one."""
+
+    def __init__(self, tokens: np.ndarray, offsets: np.ndarray):
+        """Takes all tokens [token], pair by pair, source before target, and offsets [2 * pairs + 1]."""
+        self._tokens, self._offsets = tokens, offsets
+        lengths = np.diff(offsets).astype(np.int32).reshape(-1, 2)
+        self.source_lengths = np.ascontiguousarray(lengths[:, 0])
+        self.target_lengths = np.ascontiguousarray(lengths[:, 1])
+
+    @classmethod
+    def open(cls, folder: Path, name: str, dtype: str) -> TokenPairs:
+        """Maps what `write` wrote into memory."""
+        # Plain arrays that view the mapping: slices of np.memmap itself are several times slower.
+        tokens = np.asarray(np.memmap(folder / f"{name}.tokens", dtype, mode="r"))
+        return cls(tokens, np.asarray(np.memmap(folder / f"{name}.offsets", np.int64, mode="r")))
+
+    def __len__(self) -> int:
+        return len(self.source_lengths)
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (source ids, target ids), each ending with EOS."""
+        start, middle, end = self._offsets[2 * index : 2 * index + 3].tolist()
+        return self._tokens[start:middle], self._tokens[middle:end]
+
+
+class Chunk(NamedTuple):
+    """Some lines of a file of normalised source<TAB>target: where they are, and which of them to keep."""
+
+    start: int
+    size: int
+    keep: np.ndarray
+
+
+class Job(NamedTuple):
+    """What to do with every chunk; strings and numbers only, as it travels to other processes."""
+
+    vocabulary: str
+    text: str
+    max_length: int
+    max_length_ratio: float
+    dtype: str
+
+
+class Encoded(NamedTuple):
+    tokens: np.ndarray
+    """[token] of the pairs kept"""
+    lengths: np.ndarray
+    """[2 * pair], EOS included"""
+    too_long: int = 0
+    length_ratio: int = 0
+
+
+class Written(NamedTuple):
+    kept: int
+    too_long: int
+    length_ratio: int
+    source_tokens: int
+    target_tokens: int
+
+
+def read_chunk(path: Path | str, chunk: Chunk) -> list[list[str]]:
+    """Returns the [source, target] of the lines to keep."""
+    with open(path, "rb") as file:
+        file.seek(chunk.start)
+        lines = file.read(chunk.size).decode().split("\n")[:-1]
+    return [line.split("\t") for line, keep in zip(lines, chunk.keep.tolist(), strict=True) if keep]
+
+
+def encode_pairs(words: Vocabulary, pairs: Iterable[Iterable[str]], dtype: str) -> Encoded:
+    """Encodes normalised pairs and keeps them all."""
+    tokens, lengths = words.encode_all([side for pair in pairs for side in pair])
+    return Encoded(tokens.astype(dtype), lengths)
+
+
+def encode(
+    job: Job, chunks: list[Chunk], processes: int, report: Callable[[str], None]
+) -> Generator[Encoded, None, None]:
+    """Yields every chunk encoded and filtered, in order. Raises UserError when a process dies."""
+    if processes == 1 or len(chunks) <= 4:  # starting processes takes longer than this
+        words = Vocabulary.load(job.vocabulary)
+        for chunk in chunks:
+            yield _encode_chunk(words, job, chunk)
+        return
+    import multiprocessing
+
+    # Spawned, not forked: JAX may be running threads here. The workers never import it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start_worker, (job,)) as pool:
+        waiting: deque[Future[Encoded]] = deque()
+        try:
+            for number, chunk in enumerate(chunks, 1):
+                waiting.append(pool.submit(_work, chunk))
+                if len(waiting) > 4 * processes:  # not all at once: results wait in memory
+                    yield waiting.popleft().result()
+                if number % 128 == 0:
+                    report(f"cut {number * CHUNK:,} pairs")
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that cuts text into pieces died: out of memory, or a script that calls prepare() "
+                'without `if __name__ == "__main__":`; try again with processes=1'
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def write(folder: Path, name: str, encoded: Iterable[Encoded]) -> Written:
+    """Writes `name`.tokens and `name`.offsets, and counts."""
+    position, kept, too_long, length_ratio, sides = 0, 0, 0, 0, np.zeros(2, np.int64)
+    with open(folder / f"{name}.tokens", "wb") as tokens, open(folder / f"{name}.offsets", "wb") as offsets:
+        offsets.write(np.zeros(1, np.int64).tobytes())
+        for part in encoded:
+            tokens.write(part.tokens.tobytes())
+            offsets.write((position + np.cumsum(part.lengths, dtype=np.int64)).tobytes())
+            position += len(part.tokens)
+            kept += len(part.lengths) // 2
+            sides += part.lengths.reshape(-1, 2).sum(axis=0)
+            too_long += part.too_long
+            length_ratio += part.length_ratio
+    return Written(kept, too_long, length_ratio, int(sides[0]), int(sides[1]))
+
+
+def _encode_chunk(words: Vocabulary, job: Job, chunk: Chunk) -> Encoded:
+    """Encodes a chunk and drops the pairs that are too long, or one side of which is."""
+    tokens, lengths = encode_pairs(words, read_chunk(job.text, chunk), job.dtype)[:2]
+    sides = lengths.reshape(-1, 2)
+    too_long = sides.max(axis=1) > job.max_length
+    pieces = sides - 1  # without EOS
+    unequal = ~too_long & (pieces.max(axis=1) >= job.max_length_ratio * pieces.min(axis=1))
+    keep = np.repeat(~(too_long | unequal), 2)
+    return Encoded(tokens[np.repeat(keep, lengths)], lengths[keep], int(too_long.sum()), int(unequal.sum()))
+
+
+_worker: tuple[Vocabulary, Job]
+
+
+def _start_worker(job: Job) -> None:
+    import signal
+
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    _worker = Vocabulary.load(job.vocabulary), job
+
+
+def _work(chunk: Chunk) -> Encoded:
+    return _encode_chunk(*_worker, chunk)

@@ -1,0 +1,180 @@
+"""Beam search with the length penalty of §6.1; it knows nothing of the model but `step`.
+
+A hypothesis y of log-probability log P(y) scores log P(y) / ((5 + |y|) / 6) ** alpha (Wu et al. 2016,
+equation 14), where |y| counts every token that was generated, EOS included, as in tensor2tensor. Running and
+finished hypotheses are kept apart. Each step looks at the 2W best continuations of a sentence's W running
+hypotheses: those among the best W that end in EOS finish, the best W that do not end run on. (tensor2tensor
+lets an EOS finish from anywhere among the 2W; asking for the best W, as fairseq does, makes a beam of 1 with
+alpha 0 the greedy search.)
+
+A sentence is done when no running hypothesis can still win, or at its own limit; from then on its rows do not
+change, so what it is batched with never matters. Hypotheses that the limit cut fill the places that finished
+ones leave empty.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+Step = Callable[[Array, Any, Array], tuple[Array, Any]]
+"""`step(tokens [B, W], cache, index) -> (logits [B, W, V], cache)`: the scores of position `index`, whose
+input is `tokens`. Every leaf of the cache is `[B, W, …]`, so that a search can reorder hypotheses."""
+
+
+class Hypotheses(NamedTuple):
+    """Token ids `[batch, hypotheses, length]` and scores `[batch, hypotheses]`, best first along axis 1."""
+
+    tokens: Int[Array, "batch hypotheses length"]
+    scores: Float[Array, "batch hypotheses"]
+
+
+class _State(NamedTuple):
+    length: Array  # positions generated so far
+    last: Array  # [B, W] the newest token of every running hypothesis
+    running: Hypotheses  # W a sentence; scores are plain log-probabilities
+    finished: Hypotheses  # as many as are asked for; scores are normalised by length
+    cache: Any
+
+
+def search(
+    step: Step,
+    cache: Any,
+    max_lengths: Int[Array, "batch"],
+    *,
+    beam_size: int,
+    max_length: int,
+    alpha: float | Float[Array, ""],
+    bos: int,
+    eos: int,
+    pad: int = 0,
+    num_results: int | None = None,
+    stop_early: bool = True,
+) -> Hypotheses:
+    """Returns each sentence's best hypotheses, found with a beam of `beam_size`.
+
+    Args:
+      step: the model; see `Step`.
+      cache: what `step` is given at index 0; leaves `[batch, beam_size, …]`.
+      max_lengths: most tokens of each sentence's hypotheses, EOS included; at most `max_length`.
+      max_length: length of the arrays of tokens, known when this is compiled.
+      alpha: exponent of the length penalty, at least 0; 0 ranks by log-probability alone.
+      bos: the input at index 0. Neither `bos` nor `pad` is ever generated; log-probabilities are the model's
+        own, not shared out again over the other tokens.
+      num_results: hypotheses returned for each sentence, 1 to `beam_size` (default: all).
+      stop_early: False runs every sentence to its limit: the same result, later.
+
+    Returns:
+      Tokens `[batch, num_results, max_length]` with EOS where a hypothesis ended and `pad` behind, and scores
+      normalised by length. Hypotheses that ended come first, then those cut at the limit, each best first; of
+      equals, the one found first, then the continuation of the better hypothesis, then the lower token id.
+      Where there are fewer hypotheses than results, scores are -inf and the tokens mean nothing.
+    """
+    batch, width, results = max_lengths.shape[0], beam_size, num_results or beam_size
+    if not 1 <= results <= beam_size:
+        raise ValueError(
+            f"num_results is {num_results}, it must be from 1 to beam_size, which is {beam_size}"
+        )
+    limit_penalty = length_penalty(max_lengths, alpha)
+
+    def active(state: _State) -> Bool[Array, "batch"]:
+        below_limit = state.length < max_lengths
+        if not stop_early:
+            return below_limit
+        # Log-probabilities only fall and the penalty only grows, so no descendant of the best running
+        # hypothesis scores more than it would if it kept its log-probability up to the limit.
+        bound = state.running.scores[:, 0] / limit_penalty
+        return below_limit & (state.finished.scores[:, -1] < bound)
+
+    def extend(state: _State) -> _State:
+        logits, cache = step(state.last, state.cache, state.length)
+        scores, origin, token = _continuations(logits, state.running.scores, 2 * width, forbidden=(bos, pad))
+        tokens = _rows(state.running.tokens, origin).at[:, :, state.length].set(token)
+
+        ends = (token == eos) & (jnp.arange(scores.shape[1]) < width)
+        ended = jnp.where(ends, scores / length_penalty(state.length + 1, alpha), -jnp.inf)
+        finished = _best(_concatenate(state.finished, Hypotheses(tokens, ended)), results)[0]
+
+        going_on = jnp.where(token == eos, -jnp.inf, scores)
+        running, picked = _best(Hypotheses(tokens, going_on), width)
+        running_origin, last = jnp.take_along_axis(origin, picked, 1), jnp.take_along_axis(token, picked, 1)
+        if width > 1:
+            cache = jax.tree.map(lambda leaf: _rows(leaf, running_origin), cache)
+
+        open_ = active(state)
+        running, finished = jax.tree.map(
+            lambda new, old: jnp.where(open_.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+            (running, finished),
+            (state.running, state.finished),
+        )
+        return _State(state.length + 1, last, running, finished, cache)
+
+    only_first = (
+        jnp.full((batch, width), -jnp.inf, jnp.float32).at[:, 0].set(0.0)
+    )  # all start alike: W copies of BOS
+    state = _State(
+        length=jnp.int32(0),
+        last=jnp.full((batch, width), bos, jnp.int32),
+        running=Hypotheses(jnp.full((batch, width, max_length), pad, jnp.int32), only_first),
+        finished=Hypotheses(
+            jnp.full((batch, results, max_length), pad, jnp.int32),
+            jnp.full((batch, results), -jnp.inf, jnp.float32),
+        ),
+        cache=cache,
+    )
+    state = jax.lax.while_loop(lambda state: active(state).any(), extend, state)
+
+    cut = Hypotheses(state.running.tokens, state.running.scores / limit_penalty[:, None])
+    both = _concatenate(state.finished, cut)
+    missing = jnp.concatenate(
+        [jnp.isneginf(state.finished.scores), jnp.zeros(cut.scores.shape, jnp.bool_)], axis=1
+    )
+    order = jnp.argsort(missing, axis=1, stable=True)[:, :results]  # both halves are sorted already
+    return Hypotheses(_rows(both.tokens, order), _rows(both.scores, order))
+
+
+def length_penalty(
+    length: int | Int[Array, "*shape"], alpha: float | Float[Array, ""]
+) -> Float[Array, "*shape"]:
+    """Returns ((5 + length) / 6) ** alpha, by which log-probabilities are divided (§6.1)."""
+    return ((5.0 + jnp.asarray(length, jnp.float32)) / 6.0) ** alpha
+
+
+def token_log_probabilities(
+    logits: Float[Array, "*batch vocabulary"], forbidden: tuple[int, ...]
+) -> Float[Array, "*batch vocabulary"]:
+    """Returns float32 log-softmax, with -inf at the forbidden ids."""
+    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return log_probs.at[..., jnp.asarray(forbidden)].set(-jnp.inf)
+
+
+def _continuations(
+    logits: Array, totals: Array, count: int, forbidden: tuple[int, ...]
+) -> tuple[Array, Array, Array]:
+    """Returns log-probability, origin and token of the `count` best continuations, `[batch, count]` each.
+
+    Ranks within each hypothesis first: the `count` best of a sentence are among the `count` best of each.
+    """
+    log_probs = token_log_probabilities(logits, forbidden) + totals[..., None]
+    width, vocabulary = log_probs.shape[1:]
+    each = min(count, vocabulary)
+    best, tokens = jax.lax.top_k(log_probs, each)
+    scores, picked = jax.lax.top_k(best.reshape(-1, width * each), min(count, width * each))
+    return scores, picked // each, jnp.take_along_axis(tokens.reshape(-1, width * each), picked, axis=1)
+
+
+def _best(hypotheses: Hypotheses, count: int) -> tuple[Hypotheses, Array]:
+    """Returns the `count` best by score, the earlier one first where two are equal, and where they stood."""
+    scores, picked = jax.lax.top_k(hypotheses.scores, count)
+    return Hypotheses(_rows(hypotheses.tokens, picked), scores), picked
+
+
+def _concatenate(first: Hypotheses, second: Hypotheses) -> Hypotheses:
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), first, second)
+
+
+def _rows(leaf: Array, picked: Array) -> Array:
+    """Returns `leaf[b, picked[b, w]]` for every b and w: each sentence's hypotheses in another order."""
+    return leaf[jnp.arange(leaf.shape[0])[:, None], picked]

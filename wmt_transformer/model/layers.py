@@ -1,0 +1,140 @@
+"""The parts of a layer: embeddings with positions, feed-forward network, residual with norm, and the encoder's
+and the decoder's layer made of them (§3.1, §3.3-3.5).
+
+Every sub-layer is wrapped the same way: LayerNorm(x + Dropout(Sublayer(x))) in the paper, or, with
+`norm_position="pre"`, x + Dropout(Sublayer(LayerNorm(x))).
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.attention import KVCache, MultiHeadAttention, compute_dtype
+from wmt_transformer.model.dropout import dropout
+
+
+def sinusoids(length: int, d_model: int, layout: str = "interleaved") -> np.ndarray:
+    """Returns PE(pos, 2i) = sin(pos / 10000^(2i / d_model)), PE(pos, 2i+1) = cos(the same) (§3.5).
+
+    Shape `[length, d_model]`, float32. `layout="concatenated"` puts all sines before all cosines.
+    """
+    angles = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, d_model, 2) / d_model)
+    if layout == "concatenated":
+        table = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    else:
+        table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, -1)
+    return table[:, :d_model].astype(np.float32)
+
+
+class FeedForward(nn.Module):
+    """FFN(x) = max(0, x W1 + b1) W2 + b2 (equation 2)."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        dtype = compute_dtype(self.config.compute_dtype)
+        init = nn.initializers.glorot_uniform()
+        self.hidden = nn.Dense(self.config.d_ff, dtype=dtype, kernel_init=init)
+        self.output = nn.Dense(self.config.d_model, dtype=dtype, kernel_init=init)
+
+    def __call__(self, x: Float[Array, "*batch d_model"], train: bool = False) -> Float[Array, "*batch d_model"]:
+        hidden = nn.relu(self.hidden(x))
+        if train and self.config.relu_dropout:
+            hidden = dropout(hidden, self.config.relu_dropout, self.make_rng("dropout"))
+        return self.output(hidden)
+
+
+class Residual(nn.Module):
+    """One residual connection with its layer norm and dropout (§3.1, §5.4)."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.norm = nn.LayerNorm(self.config.norm_epsilon, dtype=compute_dtype(self.config.compute_dtype))
+
+    def __call__(
+        self, x: Float[Array, "..."], sublayer: Callable[[Float[Array, "..."]], Float[Array, "..."]], train: bool
+    ) -> Float[Array, "..."]:
+        post = self.config.norm_position == "post"
+        y = sublayer(x if post else self.norm(x))
+        if train and self.config.dropout:
+            y = dropout(y, self.config.dropout, self.make_rng("dropout"))
+        return self.norm(x + y) if post else x + y
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward (§3.1)."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.self_attention = MultiHeadAttention(self.config)
+        self.feed_forward = FeedForward(self.config)
+        self.self_attention_residual = Residual(self.config)
+        self.feed_forward_residual = Residual(self.config)
+
+    def __call__(
+        self, x: Float[Array, "batch length d_model"], mask: Bool[Array, "..."], train: bool = False
+    ) -> Float[Array, "batch length d_model"]:
+        attend = self.self_attention
+        x = self.self_attention_residual(x, lambda y: attend(y, attend.keys_values(y), mask, train), train)
+        return self.feed_forward_residual(x, lambda y: self.feed_forward(y, train), train)
+
+
+class DecoderLayer(nn.Module):
+    """Masked self-attention, attention to the encoder's output, then feed-forward (§3.1)."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        self.self_attention = MultiHeadAttention(self.config)
+        self.cross_attention = MultiHeadAttention(self.config)
+        self.feed_forward = FeedForward(self.config)
+        self.self_attention_residual = Residual(self.config)
+        self.cross_attention_residual = Residual(self.config)
+        self.feed_forward_residual = Residual(self.config)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch target d_model"],
+        causal: Bool[Array, "..."],
+        memory: KVCache,
+        source_mask: Bool[Array, "..."],
+        train: bool = False,
+    ) -> Float[Array, "batch target d_model"]:
+        """Returns the layer's output at every position of the target at once (teacher forcing)."""
+        attend, cross = self.self_attention, self.cross_attention
+        x = self.self_attention_residual(x, lambda y: attend(y, attend.keys_values(y), causal, train), train)
+        x = self.cross_attention_residual(x, lambda y: cross(y, memory, source_mask, train), train)
+        return self.feed_forward_residual(x, lambda y: self.feed_forward(y, train), train)
+
+    def step(
+        self,
+        x: Float[Array, "batch hypotheses d_model"],
+        index: Array,
+        cache: KVCache,
+        memory: KVCache,
+        source_mask: Bool[Array, "..."],
+    ) -> tuple[Float[Array, "batch hypotheses d_model"], KVCache]:
+        """Returns the output at position `index` alone, and the cache with that position filled in.
+
+        `cache` holds `[batch, hypotheses, room, heads, width]`. The hypotheses of a sentence share its memory:
+        to cross-attention they are so many query positions.
+        """
+        attend, cross = self.self_attention, self.cross_attention
+        filled = cache
+
+        def attend_to_cache(y: Float[Array, "batch hypotheses d_model"]) -> Float[Array, "batch hypotheses d_model"]:
+            nonlocal filled
+            new = attend.keys_values(y)
+            filled = KVCache(*(old.at[:, :, index].set(now) for old, now in zip(cache, new, strict=True)))
+            visible = (jnp.arange(cache.key.shape[2]) <= index)[None, None, None, None, :]
+            return attend(y[:, :, None, :], filled, visible)[:, :, 0]
+
+        x = self.self_attention_residual(x, attend_to_cache, False)
+        x = self.cross_attention_residual(x, lambda y: cross(y, memory, source_mask), False)
+        return self.feed_forward_residual(x, self.feed_forward, False), filled

@@ -1,0 +1,151 @@
+"""The Transformer (§3): encoder and decoder stacks between tied embeddings.
+
+The same parameters serve three uses: `__call__` scores a whole target at once (teacher forcing), `states` gives
+training the decoder's output before the vocabulary product (the loss does that product piece by piece), and
+`start_cache` with `step` decodes one position at a time.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.attention import BOS, KVCache, causal_mask, compute_dtype, padding_mask
+from wmt_transformer.model.dropout import dropout
+from wmt_transformer.model.layers import DecoderLayer, EncoderLayer, sinusoids
+
+
+class Memory(NamedTuple):
+    """What decoding needs of the source: each decoder layer's cross keys and values, and where words are."""
+
+    layers: tuple[KVCache, ...]
+    source_mask: Bool[Array, "batch 1 1 source"]
+
+
+class Embedding(nn.Module):
+    """Rows of a table times √d_model, plus positions, then dropout (§3.4, §3.5, §5.4)."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        d_model = self.config.d_model
+        init = nn.initializers.normal(d_model**-0.5)
+        self.table = self.param("table", init, (self.config.vocabulary_size, d_model))
+
+    def __call__(
+        self, tokens: Int[Array, "batch length"], positions: Float[Array, "#length d_model"], train: bool = False
+    ) -> Float[Array, "batch length d_model"]:
+        x = self.table[tokens] * self.config.d_model**0.5 + positions
+        x = x.astype(compute_dtype(self.config.compute_dtype))
+        if train and self.config.dropout:
+            x = dropout(x, self.config.dropout, self.make_rng("dropout"))
+        return x
+
+
+class Transformer(nn.Module):
+    """The paper's encoder-decoder, figure 1."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        config = self.config
+        dtype = compute_dtype(config.compute_dtype)
+        self.target_embedding = Embedding(config)
+        if config.tied_embeddings != "all":
+            self.source_embedding = Embedding(config)
+        if config.tied_embeddings == "none":
+            shape, init = (config.vocabulary_size, config.d_model), nn.initializers.normal(config.d_model**-0.5)
+            self.output_table = self.param("output_table", init, shape)
+        if config.positions == "learned":
+            shape, init = (config.max_positions, config.d_model), nn.initializers.normal(config.d_model**-0.5)
+            self.source_positions = self.param("source_positions", init, shape)
+            self.target_positions = self.param("target_positions", init, shape)
+        self.encoder = [EncoderLayer(config) for _ in range(config.num_layers)]
+        self.decoder = [DecoderLayer(config) for _ in range(config.num_layers)]
+        if config.norm_position == "pre":
+            self.encoder_norm = nn.LayerNorm(config.norm_epsilon, dtype=dtype)
+            self.decoder_norm = nn.LayerNorm(config.norm_epsilon, dtype=dtype)
+
+    def __call__(
+        self, source: Int[Array, "batch source"], target: Int[Array, "batch target"], train: bool = False
+    ) -> Float[Array, "batch target vocabulary"]:
+        """Returns the logits of every target token given the source and the target tokens before it."""
+        return self.logits(self.states(source, target, train))
+
+    def states(
+        self, source: Int[Array, "batch source"], target: Int[Array, "batch target"], train: bool = False
+    ) -> Float[Array, "batch target d_model"]:
+        """Returns the decoder's last layer for every target token; times `vocabulary_table` these are the logits."""
+        return self.decode(self.encode(source, train), source, target, train)
+
+    def encode(self, source: Int[Array, "batch source"], train: bool = False) -> Float[Array, "batch source d_model"]:
+        """Returns the encoder's output."""
+        embed = self.target_embedding if self.config.tied_embeddings == "all" else self.source_embedding
+        x = embed(source, self._positions(source.shape[1], "source"), train)
+        mask = padding_mask(source)
+        for layer in self.encoder:
+            x = layer(x, mask, train)
+        return x if self.config.norm_position == "post" else self.encoder_norm(x)
+
+    def decode(
+        self,
+        encoded: Float[Array, "batch source d_model"],
+        source: Int[Array, "batch source"],
+        target: Int[Array, "batch target"],
+        train: bool = False,
+    ) -> Float[Array, "batch target d_model"]:
+        """Returns the decoder's output at all positions of a known target, which it sees shifted right."""
+        length = target.shape[1]
+        inputs = jnp.pad(target, ((0, 0), (1, 0)), constant_values=BOS)[:, :length]
+        x = self.target_embedding(inputs, self._positions(length, "target"), train)
+        causal, source_mask = causal_mask(length), padding_mask(source)
+        for layer in self.decoder:
+            x = layer(x, causal, layer.cross_attention.keys_values(encoded), source_mask, train)
+        return x if self.config.norm_position == "post" else self.decoder_norm(x)
+
+    def start_cache(
+        self, encoded: Float[Array, "batch source d_model"], source: Int[Array, "batch source"], num_hypotheses: int, length: int
+    ) -> tuple[tuple[KVCache, ...], Memory]:
+        """Returns empty self-attention caches for `length` positions of every hypothesis, and the memory.
+
+        Leaves of the cache are `[batch, num_hypotheses, length, heads, width]`, one KVCache a layer; the memory's
+        keys and values are computed once per source sentence and shared by its hypotheses.
+        """
+        config, dtype = self.config, encoded.dtype
+        shape = (encoded.shape[0], num_hypotheses, length, config.num_heads)
+        empty = KVCache(jnp.zeros((*shape, config.d_k), dtype), jnp.zeros((*shape, config.d_v), dtype))
+        memory = tuple(layer.cross_attention.keys_values(encoded) for layer in self.decoder)
+        return (empty,) * config.num_layers, Memory(memory, padding_mask(source))
+
+    def step(
+        self,
+        tokens: Int[Array, "batch hypotheses"],
+        index: Int[Array, ""],
+        cache: tuple[KVCache, ...],
+        memory: Memory,
+    ) -> tuple[Float[Array, "batch hypotheses vocabulary"], tuple[KVCache, ...]]:
+        """Returns the logits of position `index`, whose input is `tokens`, and the cache that now holds it."""
+        positions = self._positions(cache[0].key.shape[2], "target")[index]
+        x = self.target_embedding(tokens, positions[None])
+        filled = []
+        for layer, kept, cross in zip(self.decoder, cache, memory.layers, strict=True):
+            x, now = layer.step(x, index, kept, cross, memory.source_mask)
+            filled.append(now)
+        x = x if self.config.norm_position == "post" else self.decoder_norm(x)
+        return self.logits(x), tuple(filled)
+
+    def logits(self, states: Float[Array, "*batch d_model"]) -> Float[Array, "*batch vocabulary"]:
+        """Returns the float32 scores of every piece: states times the output table (§3.4)."""
+        table = self.vocabulary_table().astype(states.dtype)
+        return jnp.einsum("...D,VD->...V", states, table, preferred_element_type=jnp.float32)
+
+    def vocabulary_table(self) -> Float[Array, "vocabulary d_model"]:
+        """Returns the output projection, which is the embedding table where these are tied (§3.4)."""
+        return self.output_table if self.config.tied_embeddings == "none" else self.target_embedding.table
+
+    def _positions(self, length: int, side: str) -> Float[Array, "length d_model"]:
+        if self.config.positions == "learned":
+            return (self.source_positions if side == "source" else self.target_positions)[:length]
+        return jnp.asarray(sinusoids(length, self.config.d_model, self.config.sinusoid_layout))

@@ -1,0 +1,289 @@
+"""The training loop: batch, step, log, evaluate, save; and resuming, which is the same loop from a later step.
+
+Everything that a step depends on (parameters, batch, dropout) is a function of the config and the step number,
+so a run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wmt_transformer.checkpoint import Checkpoints
+from wmt_transformer.config import Config
+from wmt_transformer.data.batches import Batch, Batches, prefetch
+from wmt_transformer.data.prepare import Prepared
+from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.train import metrics
+from wmt_transformer.train.optimizer import learning_rate, optimizer
+from wmt_transformer.train.sharding import make_mesh, place_batch
+from wmt_transformer.train.state import TrainState, abstract_state, initial_state
+from wmt_transformer.train.step import make_eval_step, make_train_step
+
+PAPER_TOKENS = 25_000
+"""Target tokens of a step in §5.1: learning rates and step counts are made for about so many."""
+
+Evaluate = Callable[[Any], tuple[dict[str, float], str]]
+"""Given parameters, returns scores by name and lines of text to show; given to the loop by its caller."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    step: int
+    seconds: float
+    """Wall-clock time of this start of the run, compilation included."""
+    compile_seconds: float
+    """Part of it that was spent on first calls, which compile."""
+    parameters: int
+    signal: int | None
+    """The signal that ended it early, None when it reached its end."""
+
+
+def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate | None = None) -> Outcome:
+    """Trains to `config.train.steps` or until the dev score stops rising, from the newest checkpoint if there is one.
+
+    `evaluate` adds scores to the development loss; its `bleu`, where there is one, decides which checkpoint is best.
+    """
+    start, settings = time.monotonic(), config.train
+    mesh = make_mesh(config.mesh)
+    model = Transformer(config.model)
+    update = optimizer(settings, config.model.d_model)
+    data, first = config.data, 0
+    batches = Batches(
+        prepared.train,
+        data.source_tokens,
+        data.target_tokens,
+        num_shapes=data.num_shapes,
+        multiple=data.batch_multiple,
+        seed=settings.seed,
+        host_index=jax.process_index(),
+        host_count=jax.process_count(),
+    )
+    checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
+    with contextlib.closing(checkpoints), mesh_of(mesh), interruptible() as stop:
+        state = _start(checkpoints, model, update, mesh, settings.seed)
+        first = int(state.step)
+        step = Timed(make_train_step(model, update, settings, mesh))
+        dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
+        with (
+            metrics.MetricsWriter(workdir, first) as writer,
+            metrics.ProgressBar(settings.steps, first) as progress,
+        ):
+            if first:
+                progress.message(f"resuming at step {first}")
+            log = Log(config, batches, writer, progress)
+            scores = [line["dev/score"] for line in metrics.read(workdir / metrics.FILE_NAME) if "dev/score" in line]
+            now = first
+            timer = log.timer
+            stream = prefetch(batches, first, settings.steps - first)
+            while now < settings.steps and stop.signal is None and not _out_of_patience(scores, settings.patience):
+                with timer("data"):
+                    batch = next(stream)
+                with timer("step"):
+                    state, measured = step(state, place_batch(batch, mesh))
+                now += 1
+                log.add(now, batch, measured)
+                last = now == settings.steps or stop.signal is not None
+                score = None
+                if now % settings.evaluate_every == 0 or (last and stop.signal is None):
+                    with timer("evaluate"):
+                        measured_dev, text = dev(state.params)
+                    writer.write(now, measured_dev)
+                    progress.message(_summary(now, measured_dev, text))
+                    score = measured_dev["dev/score"]
+                    scores.append(score)
+                if now % settings.checkpoint_every == 0 or last:
+                    with timer("checkpoint"):
+                        _save(checkpoints, state, score)
+            if now > first and now not in checkpoints.steps():
+                _save(checkpoints, state, None)
+            checkpoints.wait()
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, stop.signal)
+
+
+class Timed:
+    """Calls a compiled function and adds up how long its first call with each shape of batch took."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._seen: set[tuple[tuple[int, ...], ...]] = set()
+        self.first_seconds = 0.0
+
+    def __call__(self, state: Any, batch: Batch) -> Any:
+        shapes = (batch.source.shape, batch.target.shape)
+        if shapes in self._seen:
+            return self._function(state, batch)
+        begin = time.monotonic()
+        result = jax.block_until_ready(self._function(state, batch))
+        self._seen.add(shapes)
+        self.first_seconds += time.monotonic() - begin
+        return result
+
+
+class Log:
+    """Adds up what steps measured and reports it every `log_every` steps."""
+
+    def __init__(
+        self, config: Config, batches: Batches, writer: metrics.MetricsWriter, progress: metrics.ProgressBar
+    ) -> None:
+        self._config, self._writer, self._progress = config, writer, progress
+        self._sums, self.timer = metrics.Sums(), metrics.PhaseTimer()
+        self._steps = 0
+        self._batches = batches
+        self._warned = False
+
+    def add(self, step: int, batch: Batch, measured: Any) -> None:
+        """Counts one step; on every `log_every`-th waits for the device and reports."""
+        counted = {"source": np.count_nonzero(batch.source), "slots": batch.source.size + batch.target.size}
+        self._sums.add({**measured.sums._asdict(), "gradient_norm": measured.gradient_norm, **counted})
+        self._steps += 1
+        self._progress.advance(step)
+        if step % self._config.train.log_every == 0:
+            self._report(step)
+
+    def _report(self, step: int) -> None:
+        train = self._config.train
+        with self.timer("step"):
+            sums = self._sums.take()
+        seconds, steps = self.timer.take(), self._steps
+        self._steps = 0
+        target, source, total = sums["tokens"], sums["source"], seconds["total"]
+        nats = sums["nll"] / target
+        rate = learning_rate(step, self._config.model.d_model, train.warmup_steps, train.learning_rate)
+        self._writer.write(
+            step,
+            {
+                "train/loss": sums["loss"] / target,
+                "train/nats_per_token": nats,
+                "train/perplexity": metrics.perplexity(nats),
+                "train/accuracy": sums["correct"] / target,
+                "train/gradient_norm": sums["gradient_norm"] / steps,
+                "train/learning_rate": float(rate),
+                "train/source_tokens_per_second": source / total,
+                "train/target_tokens_per_second": target / total,
+                "train/source_tokens_per_step": source / steps,
+                "train/target_tokens_per_step": target / steps,
+                "train/padding": 1 - (source + target) / sums["slots"],
+                **{f"seconds/{phase}": spent for phase, spent in seconds.items()},
+            },
+        )
+        self._progress.report(step, sums["loss"] / target, (source + target) / total)
+        if not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
+            self._warned = True
+            self._progress.message(
+                f"note: {target / steps:,.0f} target tokens a step; the paper's learning rate and step count are made "
+                f"for about {PAPER_TOKENS:,}"
+            )
+
+
+class Development:
+    """Measures parameters on the development set: loss, perplexity, accuracy, and what `evaluate` adds."""
+
+    def __init__(
+        self, config: Config, prepared: Prepared, eval_step: Any, mesh: jax.sharding.Mesh, evaluate: Evaluate | None
+    ) -> None:
+        data = config.data
+        # Few shapes: each is one more program to compile, and the development set is small.
+        shapes = min(data.num_shapes, 3)
+        self._batches = Batches(
+            prepared.dev,
+            data.source_tokens,
+            data.target_tokens,
+            num_shapes=shapes,
+            multiple=data.batch_multiple,
+            host_index=jax.process_index(),
+            host_count=jax.process_count(),
+        )
+        self._eval_step, self._mesh, self._evaluate = eval_step, mesh, evaluate
+
+    def __call__(self, params: Any) -> tuple[dict[str, float], str]:
+        """Returns the measurements by name (`dev/…`) and text to show; `dev/score` is what best means."""
+        sums = metrics.Sums()
+        for index in range(self._batches.batches_per_epoch):
+            sums.add(self._eval_step(params, place_batch(self._batches[index], self._mesh))._asdict())
+        total = sums.take()
+        nats = total["nll"] / total["tokens"]
+        measured = {
+            "dev/loss": nats,
+            "dev/perplexity": metrics.perplexity(nats),
+            "dev/accuracy": total["correct"] / total["tokens"],
+        }
+        extra, text = self._evaluate(params) if self._evaluate else ({}, "")
+        measured |= {f"dev/{name}": value for name, value in extra.items()}
+        measured["dev/score"] = measured.get("dev/bleu", -nats)
+        return measured, text
+
+
+class Stop:
+    """Remembers the signal that asked the run to stop."""
+
+    signal: int | None = None
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Turns Ctrl-C and SIGTERM into a request to stop after the step under way; a second one stops at once."""
+    stop = Stop()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if stop.signal is not None:
+            raise KeyboardInterrupt
+        stop.signal = number
+
+    try:
+        before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, e.g. in a notebook's worker: signals are somebody else's
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def mesh_of(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Any]:
+    """Returns the context in which arrays are placed on this mesh."""
+    return jax.set_mesh(mesh)
+
+
+def _start(
+    checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.sharding.Mesh, seed: int
+) -> TrainState:
+    saved = checkpoints.steps()
+    if not saved:
+        return initial_state(model, update, mesh, seed)
+    shapes = abstract_state(model, update, mesh)
+    params, moments = checkpoints.restore(saved[-1], shapes.params, shapes.optimizer)
+    return TrainState(jax.device_put(jnp.int32(saved[-1]), shapes.step.sharding), params, moments)
+
+
+def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> None:
+    params, moments = state.params, state.optimizer
+    if jax.default_backend() == "cpu":
+        # The save goes on in the background while the next step reuses the donated buffers. On an accelerator
+        # they have been copied to the host by now; on a CPU the host's copy would be the buffer itself.
+        params, moments = jax.tree.map(jnp.copy, (params, moments))
+    checkpoints.save(int(state.step), params, moments, score)
+
+
+def _out_of_patience(scores: list[float], patience: int) -> bool:
+    return patience > 0 and len(scores) > patience and max(scores[:-patience]) >= max(scores[-patience:])
+
+
+def _summary(step: int, measured: dict[str, float], text: str) -> str:
+    bleu = f"  BLEU {measured['dev/bleu']:.1f}" if "dev/bleu" in measured else ""
+    line = f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}{bleu}"
+    return f"{line}\n{text}" if text else line

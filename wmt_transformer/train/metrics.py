@@ -1,0 +1,184 @@
+"""What a run reports: sums until the next report, a file of JSON lines, TensorBoard, and a progress bar.
+
+Sums and counts are kept apart until a report divides them, so that every token weighs the same whatever the
+sizes of the batches. `metrics.jsonl` is the record that everything else is made from: one object a line, with
+`step` and plain numbers. A run that is resumed drops the lines beyond the step it resumes from, because it is
+about to write them again; a line that a killed process left half written goes with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "metrics.jsonl"
+
+
+class Sums:
+    """Adds up what the steps since the last report returned, e.g. `{"loss": …, "tokens": …, "correct": …}`.
+
+    `add` keeps the arrays as they are, so it never waits for a device; `take` does, once a report.
+    """
+
+    def __init__(self) -> None:
+        self._added: list[Mapping[str, Any]] = []
+
+    def add(self, sums: Mapping[str, Any]) -> None:
+        """Adds one step's sums: numbers or arrays with one element."""
+        self._added.append(sums)
+
+    def take(self) -> dict[str, float]:
+        """Returns the totals since the last call, by name, and starts again from nothing."""
+        totals: dict[str, float] = {}
+        for sums in self._added:
+            for name, value in sums.items():
+                totals[name] = totals.get(name, 0.0) + float(value)
+        self._added = []
+        return totals
+
+
+def perplexity(nats_per_token: float) -> float:
+    """Returns e to the given power, infinity where that is beyond a float."""
+    return math.exp(nats_per_token) if nats_per_token < 700 else math.inf
+
+
+class PhaseTimer:
+    """Measures where the time goes: `with timer("data"): …`, any number of times, then `take()`."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    @contextlib.contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Adds the time spent inside the `with` block to `phase`, also where the block raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def take(self) -> dict[str, float]:
+        """Returns each phase's seconds since the last call, and `total`, the wall-clock time since then."""
+        now = time.perf_counter()
+        seconds = {**self._seconds, "total": now - self._since}
+        self._seconds, self._since = {}, now
+        return seconds
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Returns the objects of a `metrics.jsonl`, oldest first, without a line that was left half written."""
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            value = json.loads(line)
+            if isinstance(value, dict) and "step" in value:
+                lines.append(value)
+    return lines
+
+
+class MetricsWriter:
+    """Appends to `workdir/metrics.jsonl` and to TensorBoard's files in `workdir/tensorboard`.
+
+    `step` is the last step that is already done: 0 for a new run, the checkpoint's for a resumed one.
+    """
+
+    def __init__(self, workdir: Path, step: int = 0) -> None:
+        from tensorboardX import SummaryWriter
+
+        workdir.mkdir(parents=True, exist_ok=True)
+        path = workdir / FILE_NAME
+        if path.exists():
+            kept = [line for line in read(path) if line["step"] <= step]
+            rewritten = path.with_suffix(".tmp")
+            rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            os.replace(rewritten, path)
+        self._file = path.open("a", encoding="utf-8")
+        self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Writes one line of numbers; those that are not finite become null in the JSON.
+
+        The line has left this process when `write` returns: a kill right after it loses nothing.
+        """
+        plain = {name: float(value) for name, value in scalars.items()}
+        finite = {name: value if math.isfinite(value) else None for name, value in plain.items()}
+        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
+        self._file.flush()
+        for name, value in plain.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flushes and closes both."""
+        self._file.close()
+        self._tensorboard.close()
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class ProgressBar:
+    """Steps, loss, tokens per second and the time left, on standard error.
+
+    On a terminal this is a live bar; elsewhere `report` writes one plain line each time. Standard output is
+    never touched: it belongs to `--json` and to translations.
+    """
+
+    def __init__(self, total_steps: int, step: int = 0) -> None:
+        self._total, self._first, self._start = total_steps, step, time.monotonic()
+        self._bar = self._console = None
+
+    def __enter__(self) -> ProgressBar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        if console.is_terminal and not console.is_dumb_terminal:
+            left = (TextColumn("[dim]left"), TimeRemainingColumn(compact=True, elapsed_when_finished=True))
+            columns = (
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                *left,
+            )
+            self._console, self._bar = console, Progress(*columns, console=console, redirect_stdout=False)
+            self._bar.start()
+            self._task = self._bar.add_task("compiling", total=self._total, completed=self._first)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Moves the bar; writes nothing where there is no bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+
+    def report(self, step: int, loss: float, tokens_per_second: float) -> None:
+        """Shows the loss and the speed of the steps since the last report."""
+        text = f"loss {loss:.3f}  {tokens_per_second:,.0f} tokens/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=text)
+        else:
+            seconds = (time.monotonic() - self._start) / max(step - self._first, 1) * (self._total - step)
+            left = f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
+            self.message(f"step {step}/{self._total}  {text}  left {left}")
+
+    def message(self, text: str) -> None:
+        """Writes lines of text above the bar: translations, scores, warnings."""
+        if self._console is not None:
+            self._console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)

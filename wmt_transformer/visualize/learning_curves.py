@@ -1,0 +1,51 @@
+"""Learning curves of one or several runs: loss on the left, dev BLEU on the right, over steps.
+
+They are drawn from the runs' `metrics.jsonl`, which is all that a run needs to have left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wmt_transformer.train.metrics import read
+
+
+def plot(metrics_files: Sequence[Path], path: Path) -> None:
+    """Draws `train/nats_per_token`, `dev/loss` (the same measure) and `dev/bleu` of each run into one PNG.
+
+    A run is called by the name of its folder. Lines without a key and values that were not finite are left
+    out.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    for number, file in enumerate(metrics_files):
+        lines, name, colour = read(file), file.resolve().parent.name, f"C{number}"
+        losses.plot(
+            *curve(lines, "train/nats_per_token"),
+            color=colour,
+            alpha=0.35,
+            linewidth=1.2,
+            label=f"{name}, train",
+        )
+        losses.plot(*curve(lines, "dev/loss"), color=colour, linewidth=1.8, label=f"{name}, dev")
+        scores.plot(
+            *curve(lines, "dev/bleu"), color=colour, linewidth=1.8, marker="o", markersize=3, label=name
+        )
+    losses.set(title="loss (nats per token)", xlabel="step")
+    scores.set(title="dev BLEU", xlabel="step", ylim=(0, None))
+    for panel in (losses, scores):
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.25)
+        panel.legend(frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def curve(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """Returns the steps and the values of the lines that have a number under `key`."""
+    points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+    return [step for step, _ in points], [value for _, value in points]
