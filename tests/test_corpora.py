@@ -8,6 +8,7 @@ import http.server
 import threading
 import zipfile
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,7 +16,7 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
 
 
-def load(split="train", **settings) -> list[tuple[str, str]]:
+def load(split: corpora.Split = "train", **settings) -> list[tuple[str, str]]:
     return list(corpora.load(DataConfig(**settings), split))
 
 
@@ -133,6 +134,19 @@ def test_every_corpus_and_direction_has_a_config_value():
 
     known = typing.get_args(typing.get_type_hints(DataConfig)["corpus"])
     assert set(corpora.DIRECTIONS) | {"files"} == set(known)
+
+
+# ---- The phrasebook
+
+
+@pytest.mark.parametrize("source, target", [("en", "de"), ("fr", "en"), ("de", "fr")])
+def test_the_phrasebook_gives_the_languages_asked_for_and_as_many_pairs(source, target):
+    settings = {"corpus": "phrasebook", "source": source, "target": target, "train_pairs": 50}
+    from wmt_transformer.data import phrasebook
+
+    sentences = list(phrasebook.generate("train", 50, corpora.PHRASEBOOK_SEED))
+    assert load(**settings) == [(getattr(s, source), getattr(s, target)) for s in sentences]
+    assert len(load("dev", **settings)) == corpora.PHRASEBOOK_PAIRS["dev"]
 
 
 # ---- Multi30k
@@ -339,23 +353,22 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
     def do_GET(self):
-        self.server.requests.append(self.path)
-        self.server.ranges.append(self.headers.get("Range"))
-        content = self.server.files.get(self.path)
+        server = cast(Server, self.server)
+        server.requests.append(self.path)
+        server.ranges.append(self.headers.get("Range"))
+        content = server.files.get(self.path)
         if content is None:
             return self.send_error(404)
         wanted = self.headers.get("Range")
-        if wanted and self.server.understands_ranges:
+        if wanted and server.understands_ranges:
             content = content[int(wanted.removeprefix("bytes=").rstrip("-")) :]
             self.send_response(206)
         else:
             self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: self.server.break_after])
+        self.wfile.write(content[: server.break_after])
 
     def log_message(self, format, *args):
         pass
@@ -384,6 +397,13 @@ def test_a_file_is_downloaded_whole_and_only_once(server, tmp_path):
         assert goal.read_bytes() == CONTENT
     assert server.requests == ["/f"]
     assert list(goal.parent.iterdir()) == [goal]
+
+
+def test_a_file_that_was_damaged_or_replaced_since_is_fetched_again(server, tmp_path):
+    server.files = {"/f": CONTENT}
+    (tmp_path / "f").write_bytes(CONTENT[::-1])
+    download.fetch(f"{server.url}/f", tmp_path / "f", len(CONTENT), SHA256)
+    assert (tmp_path / "f").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("understands_ranges", [True, False])

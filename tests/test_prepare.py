@@ -45,8 +45,15 @@ def write_corpus(folder: Path, train: list[tuple[str, str]]) -> DataConfig:
         for side, language in enumerate(("en", "de")):
             text = "".join(pair[side] + "\n" for pair in pairs)
             (folder / f"{name}.{language}").write_text(text, "utf-8", newline="\n")
-    names = {f"{name}_files": (f"{name}.en", f"{name}.de") for name in ("train", "dev", "test")}
-    return DataConfig(corpus="files", path=str(folder), vocabulary_size=330, max_length=60, **names)
+    return DataConfig(
+        corpus="files",
+        path=str(folder),
+        train_files=("train.en", "train.de"),
+        dev_files=("dev.en", "dev.de"),
+        test_files=("test.en", "test.de"),
+        vocabulary_size=330,
+        max_length=60,
+    )
 
 
 @pytest.fixture
@@ -188,7 +195,8 @@ def test_the_vocabulary_sample_is_even_and_no_larger_than_asked(tmp_path):
 
 
 def test_nothing_is_done_again_until_something_changes(data, tmp_path):
-    folder, lines = tmp_path / "data", []
+    folder = tmp_path / "data"
+    lines: list[str] = []
     prepare(data, folder, quiet)
     made = folder.stat().st_ino
     other_batches = dataclasses.replace(

@@ -10,12 +10,13 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import io
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 from wmt_transformer import __version__, config
 from wmt_transformer.config import Config, UserError
@@ -93,7 +94,8 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
         raise UserError("give either TEXT or --input FILE, not both")
     source = options.input and _open_text(Path(options.input))
     translator = Translator.load(options.workdir, options.checkpoint)
-    lines = iter([list(options.text)]) if options.text else _available_lines(source or sys.stdin.buffer, options.input)
+    stream = cast(io.BufferedIOBase, source or sys.stdin.buffer)
+    lines = iter([list(options.text)]) if options.text else _available_lines(stream, options.input)
     count, results = 1, []
     with _whole_file(options.output) as out:
         for some in lines:
@@ -284,10 +286,10 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))
 
 
-def _available_lines(stream: IO[bytes], name: str | None) -> Iterator[list[str]]:
+def _available_lines(stream: io.BufferedIOBase, name: str | None) -> Iterator[list[str]]:
     """Yields the lines that are there already, as they come: a pipe that waits for each answer gets it."""
     rest, number = b"", 0
-    while block := stream.read1(1 << 20):  # type: ignore[attr-defined]
+    while block := stream.read1(1 << 20):
         *whole, rest = (rest + block).split(b"\n")
         if whole:
             yield _decode(whole, number, name)
@@ -334,7 +336,7 @@ def _whole_file(path: str | None) -> Iterator[IO[str]]:
 
 def _disk_is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -40,7 +40,7 @@ def fetch(
     Raises UserError when the download fails, breaks off (running again resumes it), has another size or
     checksum, or does not fit on the disk.
     """
-    if path.is_file() and (size is None or path.stat().st_size == size):
+    if path.is_file() and _fault(path, size, sha256) is None:
         return path
     by_hand = f"fetch it by hand and put it at {path}"
     part = path.with_name(path.name + ".part")
@@ -62,13 +62,9 @@ def fetch(
             f"cannot write {part}: {error.strerror}; set WMT_TRANSFORMER_CACHE to another folder"
         ) from error
 
-    found = part.stat().st_size
-    if size is not None and found != size:
+    if fault := _fault(part, size, sha256):
         part.unlink()
-        raise UserError(f"{url} has {found:,} bytes, expected {size:,}; {by_hand}")
-    if sha256 is not None and (digest := _sha256(part)) != sha256:
-        part.unlink()
-        raise UserError(f"{url} has SHA-256 {digest}, expected {sha256}; {by_hand}")
+        raise UserError(f"{url} {fault}; {by_hand}")
     os.replace(part, path)
     return path
 
@@ -95,6 +91,14 @@ def _receive(url: str, part: Path, size: int | None, timeout: float) -> None:
         raise ConnectionError(f"the connection broke after {received:,} of {int(expected):,} bytes")
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _fault(path: Path, size: int | None, sha256: str | None) -> str | None:
+    """Returns what is wrong with the file, or None."""
+    found = path.stat().st_size
+    if size is not None and found != size:
+        return f"has {found:,} bytes, expected {size:,}"
+    if sha256 is not None:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
+            return f"has SHA-256 {digest}, expected {sha256}"
+    return None

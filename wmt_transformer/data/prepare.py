@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -108,25 +109,15 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
         raise UserError(
             f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first"
         )
-    dtype, source, target = (
-        manifest["dtype"],
-        manifest["recipe"]["data"]["source"],
-        manifest["recipe"]["data"]["target"],
-    )
-
-    def text(split: str) -> list[tuple[str, str]]:
-        sides = [
-            (folder / f"{split}.{side}").read_text("utf-8").split("\n")[:-1] for side in (source, target)
-        ]
-        return list(zip(*sides, strict=True))
-
+    dtype, settings = manifest["dtype"], manifest["recipe"]["data"]
+    languages = settings["source"], settings["target"]
     return Prepared(
         folder=folder,
         vocabulary=Vocabulary.load(folder / "vocabulary.model"),
         train=TokenPairs.open(folder, "train", dtype),
         dev=TokenPairs.open(folder, "dev", dtype),
-        dev_text=text("dev"),
-        test_text=text("test"),
+        dev_text=_text(folder, "dev", *languages),
+        test_text=_text(folder, "test", *languages),
         statistics=manifest["statistics"],
     )
 
@@ -219,7 +210,10 @@ def _build(
         raise UserError(
             f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio"
         )
-    dev = [(normalise(source), normalise(target)) for source, target in corpora.load(data, "dev")]
+    dev = [
+        [normalise(source), normalise(target)]
+        for source, target in _text(folder, "dev", data.source, data.target)
+    ]
     tokens.write(folder, "dev", [tokens.encode_pairs(words, dev, dtype)])
 
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
@@ -244,6 +238,11 @@ def _copy_text(data: DataConfig, split: corpora.Split, folder: Path) -> int:
             sources.write(_one_line(source) + "\n")
             targets.write(_one_line(target) + "\n")
     return count
+
+
+def _text(folder: Path, split: str, source: str, target: str) -> list[tuple[str, str]]:
+    lines = ((folder / f"{split}.{side}").read_bytes().decode().split("\n")[:-1] for side in (source, target))
+    return list(zip(*lines, strict=True))
 
 
 def _one_line(text: str) -> str:
@@ -277,10 +276,9 @@ def _normalise_train(
     if data.deduplicate:
         keep = _first_occurrences(np.frombuffer(hashes, np.uint64)) if len(hashes) else keep
         counts["duplicate"] = int((~keep).sum())
-    ends = [*starts[1:], position]
     return counts, [
         Chunk(start, end - start, keep[index * CHUNK : (index + 1) * CHUNK])
-        for index, (start, end) in enumerate(zip(starts, ends, strict=True))
+        for index, (start, end) in enumerate(itertools.pairwise([*starts, position]))
     ]
 
 

@@ -177,4 +177,4 @@ def _concatenate(first: Hypotheses, second: Hypotheses) -> Hypotheses:
 
 def _rows(leaf: Array, picked: Array) -> Array:
     """Returns `leaf[b, picked[b, w]]` for every b and w: each sentence's hypotheses in another order."""
-    return leaf[jnp.arange(leaf.shape[0])[:, None], picked]
+    return leaf.at[jnp.arange(leaf.shape[0])[:, None], picked].get(mode="promise_in_bounds")

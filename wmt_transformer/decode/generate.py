@@ -50,9 +50,9 @@ class Translator:
                 "use the vocabulary that the model was trained with"
             )
         self.params = params
-        self._model = dataclasses.replace(config.model, vocabulary_size=rows)
+        self.model = dataclasses.replace(config.model, vocabulary_size=rows)
         self._decode = config.decode
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         # A learned table has no row for what lies behind its end; sinusoids go on for ever.
         self._positions = config.model.max_positions if config.model.positions == "learned" else sys.maxsize
         self._longest = min(config.data.max_length, self._positions)
@@ -135,7 +135,7 @@ class Translator:
         """Returns the source ids of every part to be translated, EOS included, and the line each is from."""
         parts, owners = [], []
         for line, sentence in enumerate(sentences):
-            ids = self._vocabulary.encode(sentence)
+            ids = self.vocabulary.encode(sentence)
             pieces = [ids] if ids else []
             if len(ids) >= self._longest:
                 pieces = list(self._split(normalise(sentence)))
@@ -149,7 +149,7 @@ class Translator:
 
     def _split(self, text: str) -> Iterator[list[int]]:
         """Yields the ids of the text's parts: halves, halves of halves, … until each is short enough."""
-        ids = self._vocabulary.encode(text)
+        ids = self.vocabulary.encode(text)
         if len(ids) < self._longest or len(text) < 2:
             yield ids
         else:
@@ -179,7 +179,7 @@ class Translator:
                 source,
                 max_lengths,
                 np.float32(alpha),
-                model=self._model,
+                model=self.model,
                 beam_size=width,
                 num_results=count,
                 max_length=max_length,
@@ -188,7 +188,7 @@ class Translator:
                 kept = np.isfinite(scores) | (np.arange(count) == 0)
                 # Bytes that the model puts together may make a line break: one line in, one line out.
                 results[i] = [
-                    Translation(normalise(self._vocabulary.decode(ids)), float(score))
+                    Translation(normalise(self.vocabulary.decode(ids)), float(score))
                     for ids, score in zip(tokens[kept].tolist(), scores[kept], strict=True)
                 ]
         return results

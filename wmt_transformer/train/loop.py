@@ -60,13 +60,13 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
     mesh = make_mesh(config.mesh)
     model = Transformer(config.model)
     update = optimizer(settings, config.model.d_model)
-    data, first = config.data, 0
+    data = config.data
     batches = Batches(
         prepared.train,
         data.source_tokens,
         data.target_tokens,
         num_shapes=data.num_shapes,
-        multiple=data.batch_multiple,
+        multiple=data.batch_multiple * settings.accumulation,
         seed=settings.seed,
         host_index=jax.process_index(),
         host_count=jax.process_count(),

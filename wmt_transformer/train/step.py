@@ -74,7 +74,7 @@ def make_train_step(
         sums, gradient = gradients(model, state.params, batch, train.label_smoothing, train.accumulation, key)
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, moments), StepMetrics(sums, optax.global_norm(gradient))
+        return TrainState(state.step + 1, params, moments), StepMetrics(sums, optax.tree.norm(gradient))
 
     return jax.jit(step, donate_argnums=0, in_shardings=(replicated(mesh), by_rows(mesh)), out_shardings=replicated(mesh))
 

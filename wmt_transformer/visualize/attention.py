@@ -5,11 +5,40 @@ The figure is made without pyplot, so that drawing changes no global state and n
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
+
+from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.decode.generate import Translator
+from wmt_transformer.model.transformer import Transformer
+
+
+def cross_attention_map(translator: Translator, text: str, path: Path, layer: int = -1) -> str:
+    """Translates one sentence and draws where each piece of the translation looked in the source; returns it.
+
+    `layer` counts the decoder's layers from 0, or from the last with negative numbers; one panel a head.
+    """
+    vocabulary, config = translator.vocabulary, translator.model
+    translation = translator.translate([text])[0]
+    source, target = ([*vocabulary.encode(line), EOS] for line in (text, translation))
+    name = f"decoder_{range(config.num_layers)[layer]}"
+    explicit = Transformer(dataclasses.replace(config, attention="explicit"))
+
+    def weights(params: Any, source: jax.Array, target: jax.Array) -> jax.Array:
+        _, kept = explicit.apply({"params": params}, source, target, method="states", mutable="intermediates")
+        return kept["intermediates"][name]["cross_attention"]["attention_weights"][0][0]
+
+    arrays = (np.asarray([ids], np.int32) for ids in (source, target))
+    heads = np.asarray(jax.jit(weights)(translator.params, *arrays))
+    pieces = [[*vocabulary.pieces(line), "<end>"] for line in (text, translation)]
+    heat_map(heads, *pieces, path, title=f"{text}\n{translation}")
+    return translation
 
 
 def heat_map(

@@ -1,0 +1,29 @@
+"""Small things that many tests share: a tiny model, its parameters, random tokens, and a toy corpus."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.transformer import Transformer
+
+TINY = ModelConfig(vocabulary_size=23, num_layers=2, d_model=16, d_ff=24, num_heads=2, d_k=8, d_v=6, dropout=0.1)
+"""Small enough to compile in seconds; d_k and d_v differ so that mixing them up fails."""
+
+
+def tiny_model(**changes: Any) -> tuple[Transformer, Any]:
+    """Returns a tiny Transformer and parameters drawn for it."""
+    model = Transformer(dataclasses.replace(TINY, **changes))
+    tokens = jnp.ones((1, 2), jnp.int32)
+    return model, jax.jit(lambda key: model.init(key, tokens, tokens)["params"])(jax.random.key(7))
+
+
+def random_tokens(seed: int, rows: int, length: int, lengths: list[int] | None = None) -> jax.Array:
+    """Returns `[rows, length]` ids without special ones; beyond a row's length there is padding."""
+    tokens = np.random.default_rng(seed).integers(4, TINY.vocabulary_size, (rows, length)).astype(np.int32)
+    for row, end in enumerate(lengths or []):
+        tokens[row, end:] = 0
+    return jnp.asarray(tokens)

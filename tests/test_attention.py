@@ -1,0 +1,89 @@
+"""Attention against loops over its definition, masks by their effect, dropout's bits by their statistics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wmt_transformer.model.attention import attention, causal_mask, fused_attention, padding_mask
+from wmt_transformer.model.dropout import dropout, random_bits
+
+
+def loop_attention(query, key, value, allowed):
+    """Equation 1, one query at a time, in float64: the slow twin."""
+    batch, targets, heads, width = query.shape
+    out = np.zeros((batch, targets, heads, value.shape[-1]))
+    for b in range(batch):
+        for h in range(heads):
+            for t in range(targets):
+                scores = np.array([query[b, t, h] @ key[b, s, h] / np.sqrt(width) for s in range(key.shape[1])])
+                exponents = np.where(allowed[b, t], np.exp(scores - scores.max()), 0.0)
+                out[b, t, h] = sum(e * value[b, s, h] for s, e in enumerate(exponents / exponents.sum()))
+    return out
+
+
+@pytest.fixture
+def inputs():
+    random = np.random.default_rng(0)
+    query, key = random.normal(size=(2, 3, 4, 2, 8)).astype(np.float32)[:, :2]
+    return query, key, random.normal(size=(2, 4, 2, 5)).astype(np.float32)
+
+
+def test_attention_equals_a_loop_over_its_definition(inputs):
+    allowed = np.array([[[True, True, False, False]] * 4, np.tril(np.ones((4, 4), bool))])
+    expected = loop_attention(*inputs, allowed)
+    got, weights = attention(*map(jnp.asarray, inputs), jnp.asarray(allowed[:, None]))
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-6)
+    assert (np.asarray(weights)[0, :, :, 2:] == 0).all()
+
+
+def test_fused_attention_equals_explicit_attention(inputs):
+    query, key, value = map(jnp.asarray, inputs)
+    value = value.repeat(2, -1)[..., :8]
+    for mask in (causal_mask(4), padding_mask(jnp.array([[5, 6, 0, 0], [5, 6, 7, 0]]))):
+        expected, _ = attention(query, key, value, mask)
+        np.testing.assert_allclose(fused_attention(query, key, value, mask), expected, atol=2e-6)
+
+
+def test_attention_takes_any_number_of_leading_axes(inputs):
+    query, key, value = (jnp.stack([jnp.asarray(x)] * 3, axis=1) for x in inputs)
+    got, _ = attention(query, key, value, jnp.ones((1, 1, 1, 1, 4), bool))
+    expected, _ = attention(*map(jnp.asarray, inputs), jnp.ones((1, 1, 1, 4), bool))
+    np.testing.assert_allclose(got[:, 2], expected, atol=1e-6)
+
+
+def test_a_row_of_padding_alone_gives_finite_numbers(inputs):
+    got, _ = attention(*map(jnp.asarray, inputs), jnp.zeros((2, 1, 1, 4), bool))
+    assert np.isfinite(got).all()
+
+
+def test_attention_dropout_drops_weights_and_keeps_their_expectation(inputs):
+    query, key, value = map(jnp.asarray, inputs)
+    mask = causal_mask(4)
+    draw = jax.jit(jax.vmap(lambda k: attention(query, key, value, mask, 0.4, k)[0]))
+    mean = draw(jax.random.split(jax.random.key(0), 4000)).mean(0)
+    np.testing.assert_allclose(mean, attention(query, key, value, mask)[0], atol=0.12)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
+    x = jnp.ones((400, 500))
+    y = np.asarray(dropout(x, rate, jax.random.key(3)))
+    assert set(np.unique(y)) == {0.0, np.float32(1 / (1 - rate))}
+    # 200,000 draws: five standard deviations of a binomial.
+    assert abs((y == 0).mean() - rate) < 5 * np.sqrt(rate * (1 - rate) / x.size)
+    rows, columns = (y == 0).mean(1), (y == 0).mean(0)
+    assert abs(rows.std() / np.sqrt(rate * (1 - rate) / 500) - 1) < 0.2
+    assert abs(columns.std() / np.sqrt(rate * (1 - rate) / 400) - 1) < 0.2
+
+
+def test_dropout_bits_are_uniform_and_independent_of_neighbours_and_keys():
+    # Keys as `make_rng` gives them: folded, so that their words are hashes already.
+    first, second = (np.asarray(random_bits(k, (512, 512))) for k in jax.random.split(jax.random.key(0)))
+    bits = (first[..., None] >> np.arange(32, dtype=np.uint32)) & 1
+    assert np.abs(bits.mean((0, 1)) - 0.5).max() < 5 * 0.5 / 512
+    unit = first / 2.0**32 - 0.5
+    other = second / 2.0**32 - 0.5
+    for a, b in ((unit, other), (unit[:, 1:], unit[:, :-1]), (unit[1:], unit[:-1])):
+        assert abs((a * b).mean() * 12) < 5 / 512

@@ -1,0 +1,240 @@
+"""The commands as a user types them: a tiny run from text to scores, resuming, averaging, and every mistake."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from wmt_transformer import checkpoint, cli
+
+ROOT = Path(__file__).parents[1]
+WORDS = "red green blue cat dog bird sees likes big small old new the a one two".split()
+CONFIG = '''
+from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
+
+def get_config():
+    return Config(
+        family="small",
+        model=ModelConfig(num_layers=1, d_model=16, d_ff=32, num_heads=2, d_k=8, d_v=8),
+        data=DataConfig(
+            corpus="files", source="en", target="de", path={path!r}, train_files=("train.en", "train.de"),
+            dev_files=("dev.en", "dev.de"), test_files=("dev.en", "dev.de"), vocabulary_size=300,
+            max_length=40, source_tokens=256, target_tokens=256, num_shapes=2,
+        ),
+        train=TrainConfig(
+            steps=12, warmup_steps=10, log_every=4, evaluate_every=6, checkpoint_every=3, keep_checkpoints=3,
+            average_last=2, evaluate_pairs=4, show_translations=1,
+        ),
+    )
+'''
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    return stopped.value.code  # type: ignore[return-value]
+
+
+def refused(capsys, *arguments: object) -> str:
+    """Runs a command that must fail as a user's mistake does: code 2, one line, nothing on standard output."""
+    capsys.readouterr()
+    code = run(*arguments)
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if line.startswith("wmt-transformer: ")]
+    assert len(lines) == 1 and err.endswith(lines[0] + "\n"), err
+    return lines[0]
+
+
+def params_of(workdir: Path, which: str | int):
+    return jax.tree.map(np.asarray, checkpoint.load_params(workdir, which))
+
+
+def assert_same(one, other) -> None:
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> Path:
+    """A folder with a toy corpus, its config, and a finished run of it in `run`."""
+    folder = tmp_path_factory.mktemp("toy")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 200), ("dev", 8)):
+        lines = [" ".join(random.choice(WORDS, random.integers(2, 9))) for _ in range(count)]
+        (folder / f"{split}.en").write_text("\n".join(lines) + "\n")
+        (folder / f"{split}.de").write_text("\n".join(line.upper() for line in lines) + "\n")
+    (folder / "toy.py").write_text(CONFIG.format(path=str(folder)))
+    os.environ["WMT_TRANSFORMER_CACHE"] = str(folder / "cache")
+    assert run("train", folder / "toy.py", "--workdir", folder / "run") == 0
+    assert run("average", "--workdir", folder / "run") == 0
+    return folder
+
+
+@pytest.fixture
+def copy(toy, tmp_path) -> Path:
+    """A copy of the finished run, to be spoilt."""
+    return Path(shutil.copytree(toy / "run", tmp_path / "run"))
+
+
+def test_a_run_leaves_what_the_later_verbs_need(toy):
+    names = {path.name for path in (toy / "run").iterdir()}
+    assert {"config.json", "data", "checkpoints", "average", "metrics.jsonl", "tensorboard"} <= names
+    lines = [json.loads(line) for line in (toy / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "train/loss" in line] == [4, 8, 12]
+    assert [line["step"] for line in lines if "dev/bleu" in line] == [6, 12]
+    # Four steps of a toy: what a step's tokens are is counted from the batches themselves.
+    assert all(0 < line["train/padding"] < 1 for line in lines if "train/loss" in line)
+
+
+def test_the_average_is_the_mean_of_its_checkpoints(toy):
+    newest = checkpoint.steps(toy / "run")[-2:]
+    assert newest == [9, 12]
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *(params_of(toy / "run", step) for step in newest))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), params_of(toy / "run", "average"), mean)
+
+
+def test_a_run_stopped_by_a_signal_and_started_again_ends_with_the_same_parameters(toy, tmp_path):
+    command = [sys.executable, "-m", "wmt_transformer.cli", "train", str(toy / "toy.py"), "--workdir", str(tmp_path / "w")]
+    metrics = tmp_path / "w" / "metrics.jsonl"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True)
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    stopped_at = checkpoint.steps(tmp_path / "w")[-1]
+    assert process.returncode == (130 if stopped_at < 12 else 0)
+    assert stopped_at >= 4
+    assert run("train", toy / "toy.py", "--workdir", tmp_path / "w") == 0
+    assert_same(params_of(tmp_path / "w", 12), params_of(toy / "run", 12))
+
+
+@pytest.mark.parametrize("keep", [3, 6])
+def test_a_run_resumed_from_an_older_checkpoint_ends_with_the_same_parameters_and_metrics(toy, copy, keep):
+    for step in checkpoint.steps(copy):
+        if step > keep:
+            shutil.rmtree(copy / "checkpoints" / str(step))
+    expected = params_of(toy / "run", 12)
+    assert run("train", toy / "toy.py", "--workdir", copy) == 0
+    assert_same(params_of(copy, 12), expected)
+
+    def curve(workdir: Path) -> list[tuple[int, float]]:
+        lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+        return [(line["step"], line["dev/loss"]) for line in lines if "dev/loss" in line]
+
+    assert curve(copy) == curve(toy / "run")
+
+
+def test_translate_gives_one_line_for_every_line_and_json_alone_on_standard_output(toy, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("red cat\n\nthe dog sees".encode())))
+    assert run("translate", "--workdir", toy / "run") == 0
+    piped = capsys.readouterr().out
+    assert len(piped.splitlines()) == 3 and piped.splitlines()[1] == ""
+    (tmp_path / "in").write_text("red cat\n\nthe dog sees\n")
+    assert run("translate", "--workdir", toy / "run", "--input", tmp_path / "in", "--output", tmp_path / "out") == 0
+    assert (tmp_path / "out").read_text() == piped
+    capsys.readouterr()
+    assert run("translate", "--workdir", toy / "run", "--json", "--n-best", 2, "red cat", "") == 0
+    found = json.loads(capsys.readouterr().out)["translations"]
+    assert [item["source"] for item in found] == ["red cat", ""]
+    assert found[0]["translations"][0]["text"] == piped.splitlines()[0]
+    scores = [item["score"] for item in found[0]["translations"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_evaluate_scores_a_split_and_a_pair_of_files_alike(toy, capsys):
+    assert run("evaluate", "--workdir", toy / "run", "--split", "dev", "--json") == 0
+    of_split = json.loads(capsys.readouterr().out)
+    assert set(of_split) == {"sacrebleu", "signature", "chrf", "tokenized_lowercase_bleu"}
+    files = ("--hypotheses", toy / "run" / "dev.hypotheses.txt", "--references", toy / "dev.de", "--language", "de")
+    assert run("evaluate", *files, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == of_split
+
+
+def test_settings_that_do_not_exist_or_do_not_fit_are_refused(toy, tmp_path, capsys):
+    config = toy / "toy.py"
+    assert "multi30k_en_de" in refused(capsys, "train", "nonesuch", "--workdir", tmp_path)
+    assert "did you mean --model.dropout" in refused(capsys, "train", config, "--workdir", tmp_path, "--model.droput", "1")
+    assert "expected float" in refused(capsys, "train", config, "--workdir", tmp_path, "--model.dropout", "high")
+    assert "expected int" in refused(capsys, "train", config, "--workdir", tmp_path, "--train.steps=many")
+    assert "--workdir" in refused(capsys, "train", config)
+    assert "VERB" in refused(capsys, "trian")
+
+
+def test_data_that_cannot_be_used_is_refused(toy, tmp_path, capsys):
+    config = toy / "toy.py"
+    arguments = ("prepare", config, "--workdir", tmp_path / "w")
+    assert str(tmp_path / "none") in refused(capsys, *arguments, "--data.path", tmp_path / "none")
+    assert "vocabulary" in refused(capsys, *arguments, "--data.vocabulary_size", 30000)
+    shutil.copytree(toy, tmp_path / "toy", ignore=shutil.ignore_patterns("run", "cache"))
+    (tmp_path / "toy" / "train.de").write_text("EIN\n")
+    message = refused(capsys, *arguments, "--data.path", tmp_path / "toy")
+    assert "train.en" in message and "train.de" in message and "200" in message and "1" in message
+    (tmp_path / "toy" / "train.de").write_bytes(b"ok\n\xff\xfe\n" * 100)
+    assert "line 2" in refused(capsys, *arguments, "--data.path", tmp_path / "toy")
+    assert not (tmp_path / "w" / "data").exists()
+
+
+def test_a_work_folder_of_another_config_is_refused_and_the_fields_are_named(toy, capsys):
+    message = refused(capsys, "train", toy / "toy.py", "--workdir", toy / "run", "--model.dropout", "0.3")
+    assert "model.dropout: 0.1 there, 0.3 here" in message
+
+
+def test_a_missing_run_or_checkpoint_is_refused(toy, copy, tmp_path, capsys):
+    assert "holds no run" in refused(capsys, "translate", "--workdir", tmp_path / "none", "hello")
+    assert "9, 12" in refused(capsys, "translate", "--workdir", copy, "--checkpoint", 7, "hello")
+    assert "more than once" in refused(capsys, "average", "--workdir", copy, "--steps", 9, 9)
+    shutil.rmtree(copy / "checkpoints")
+    shutil.rmtree(copy / "average")
+    assert "holds no checkpoint" in refused(capsys, "translate", "--workdir", copy, "hello")
+
+
+def test_a_vocabulary_of_another_run_is_refused(toy, copy, tmp_path, capsys):
+    assert run("prepare", toy / "toy.py", "--workdir", tmp_path / "w", "--data.vocabulary_size", 290) == 0
+    shutil.copy(tmp_path / "w" / "data" / "vocabulary.model", copy / "data" / "vocabulary.model")
+    message = refused(capsys, "translate", "--workdir", copy, "hello")
+    assert "290" in message and "300" in message
+
+
+def test_files_that_do_not_match_are_refused(toy, tmp_path, capsys):
+    (tmp_path / "one").write_text("a\n")
+    files = ("--hypotheses", tmp_path / "one", "--references", toy / "dev.de")
+    assert "1" in refused(capsys, "evaluate", *files) and "8" in refused(capsys, "evaluate", *files)
+    assert "--hypotheses" in refused(capsys, "evaluate")
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_file_that_was_there(toy, tmp_path, capsys, monkeypatch):
+    (tmp_path / "out").write_text("before")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    arguments = ("translate", "--workdir", toy / "run", "--output", tmp_path / "out", "red cat")
+    assert "No space left" in refused(capsys, *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out").read_text() == "before"
+
+
+def test_a_full_disk_during_training_is_one_line_and_keeps_the_checkpoints(toy, tmp_path):
+    """With a limit on the size of files that the second checkpoint cannot meet."""
+    workdir = tmp_path / "w"
+    command = f'{sys.executable} -m wmt_transformer.cli train {toy / "toy.py"} --workdir {workdir}'
+    assert subprocess.run(f"{command} --train.steps 3", shell=True, cwd=ROOT, capture_output=True).returncode == 0
+    limited = subprocess.run(
+        ["bash", "-c", f"trap '' XFSZ; ulimit -f 8; {command}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert limited.returncode == 2, limited.stderr
+    assert "Traceback" not in limited.stderr
+    assert 3 in checkpoint.steps(workdir)

@@ -1,0 +1,95 @@
+"""One update: accumulation against one batch, sharding against one device, and that it learns."""
+
+import os
+import subprocess
+import sys
+
+import fakes
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wmt_transformer.config import MeshConfig, TrainConfig
+from wmt_transformer.data.batches import Batch
+from wmt_transformer.train.optimizer import optimizer
+from wmt_transformer.train.sharding import make_mesh, place_batch
+from wmt_transformer.train.state import initial_state
+from wmt_transformer.train.step import gradients, make_eval_step, make_train_step
+
+BATCH = Batch(
+    np.asarray(fakes.random_tokens(0, 8, 7, [7, 5, 2, 7, 3, 7, 7, 0])),
+    np.asarray(fakes.random_tokens(1, 8, 6, [6, 4, 6, 1, 6, 2, 6, 0])),
+)
+
+
+@pytest.mark.parametrize("norm_position", ["post", "pre"])
+def test_accumulated_gradients_equal_those_of_one_batch(norm_position):
+    # Rows of very different lengths: dividing by each micro-batch's own tokens would give another gradient.
+    model, params = fakes.tiny_model(dropout=0.0, norm_position=norm_position)
+    batch = jax.tree.map(jnp.asarray, BATCH)
+    sums, whole = gradients(model, params, batch, 0.1, 1, jax.random.key(0))
+    same_sums, parts = gradients(model, params, batch, 0.1, 4, jax.random.key(0))
+    assert float(sums.tokens) == 6 + 4 + 6 + 1 + 6 + 2 + 6
+    np.testing.assert_allclose(sums, same_sums, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
+
+
+def test_a_step_is_a_function_of_the_state_and_the_batch():
+    model, _ = fakes.tiny_model()
+    mesh, settings = make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)
+    update = optimizer(settings, 16)
+    step = make_train_step(model, update, settings, mesh)
+    ends = []
+    for _ in range(2):
+        state = initial_state(model, update, mesh, seed=1)
+        losses = []
+        for _ in range(8):
+            state, measured = step(state, place_batch(BATCH, mesh))
+            losses.append(float(measured.sums.loss / measured.sums.tokens))
+        ends.append(state)
+    assert int(ends[0].step) == 8
+    assert losses[-1] < losses[0] - 0.3
+    jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
+
+
+def test_the_eval_step_measures_without_dropout_or_smoothing():
+    model, params = fakes.tiny_model(dropout=0.5)
+    mesh = make_mesh(MeshConfig())
+    sums = make_eval_step(model, mesh)(params, place_batch(BATCH, mesh))
+    log_p = jax.nn.log_softmax(model.apply({"params": params}, jnp.asarray(BATCH.source), jnp.asarray(BATCH.target)))
+    chosen = np.take_along_axis(np.asarray(log_p), BATCH.target[..., None], -1)[..., 0]
+    np.testing.assert_allclose(sums.loss, -(chosen * (BATCH.target != 0)).sum(), rtol=1e-5)
+    np.testing.assert_allclose(sums.loss, sums.nll)
+
+
+EIGHT_DEVICES = """
+import jax, numpy as np, test_step
+from wmt_transformer.config import MeshConfig, TrainConfig
+from wmt_transformer.train import optimizer, sharding, state, step
+import fakes
+model, _ = fakes.tiny_model()
+mesh, settings = sharding.make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)
+update = optimizer.optimizer(settings, 16)
+now = state.initial_state(model, update, mesh, 1)
+run = step.make_train_step(model, update, settings, mesh)
+for _ in range(3):
+    now, measured = run(now, sharding.place_batch(test_step.BATCH, mesh))
+print(jax.device_count(), float(measured.sums.loss), float(sum(abs(x).sum() for x in jax.tree.leaves(now.params))))
+"""
+
+
+def test_eight_devices_compute_what_one_device_computes():
+    printed = {}
+    for devices in (1, 8):
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(["tests", *sys.path])}
+        run = subprocess.run(
+            [sys.executable, "-c", EIGHT_DEVICES], env=environment, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        count, *numbers = run.stdout.split()
+        assert int(count) == devices
+        printed[devices] = [float(x) for x in numbers]
+    # The same loss with dropout on: its bits do not depend on how the batch is split.
+    np.testing.assert_allclose(printed[8], printed[1], rtol=1e-5)

@@ -1,0 +1,122 @@
+"""The model: positions by formula, parameter counts by hand, masks by perturbation, decoding by teacher forcing."""
+
+import dataclasses
+import math
+
+import fakes
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.layers import sinusoids
+from wmt_transformer.model.transformer import Transformer
+
+VARIANTS = [
+    {},
+    {"norm_position": "pre"},
+    {"positions": "learned", "max_positions": 16},
+    {"tied_embeddings": "none", "attention_bias": True},
+    {"tied_embeddings": "target", "sinusoid_layout": "concatenated"},
+]
+SOURCE = fakes.random_tokens(0, 3, 7, [7, 5, 2])
+TARGET = fakes.random_tokens(1, 3, 6, [6, 4, 6])
+
+
+def count(config: ModelConfig) -> int:
+    tokens = jnp.ones((1, 2), jnp.int32)
+    params = jax.eval_shape(lambda: Transformer(config).init(jax.random.key(0), tokens, tokens)["params"])
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(params))
+
+
+def test_sinusoids_follow_the_formula_of_section_3_5():
+    table = sinusoids(50, 8)
+    for position in (0, 1, 17, 49):
+        for i in range(4):
+            angle = position / 10000 ** (2 * i / 8)
+            assert table[position, 2 * i] == pytest.approx(math.sin(angle), abs=1e-6)
+            assert table[position, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-6)
+    halves = sinusoids(50, 8, "concatenated")
+    np.testing.assert_array_equal(np.concatenate([table[:, ::2], table[:, 1::2]], 1), halves)
+
+
+def test_parameter_counts_equal_a_hand_count():
+    # base, vocabulary 37,000, no attention biases, tied embeddings:
+    # attention 4 x 512 x 512 = 1,048,576; feed-forward 2 x 512 x 2048 + 2048 + 512 = 2,099,712; norm 2 x 512 = 1,024
+    # encoder layer 1,048,576 + 2,099,712 + 2 x 1,024 = 3,150,336
+    # decoder layer 2 x 1,048,576 + 2,099,712 + 3 x 1,024 = 4,199,936
+    # embeddings 37,000 x 512 = 18,944,000; total 6 x (3,150,336 + 4,199,936) + 18,944,000 = 63,045,632
+    assert count(ModelConfig()) == 63_045_632
+    # d_k = 16 (row B1) takes 48 x 8 columns from two of the four matrices of 18 attentions: 18 x 2 x 512 x 384.
+    assert count(ModelConfig(d_k=16)) == 63_045_632 - 18 * 2 * 512 * 384
+    # pre-norm has one more norm on each stack; learned positions a table on each side.
+    assert count(ModelConfig(norm_position="pre")) == 63_045_632 + 2 * 1024
+    assert count(ModelConfig(positions="learned", max_positions=1024)) == 63_045_632 + 2 * 1024 * 512
+    assert count(ModelConfig(tied_embeddings="none")) == 63_045_632 + 2 * 18_944_000
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_cached_decoding_equals_teacher_forcing(changes):
+    model, params = fakes.tiny_model(**changes)
+    full = model.apply({"params": params}, SOURCE, TARGET)
+    encoded = model.apply({"params": params}, SOURCE, method="encode")
+    cache, memory = model.apply({"params": params}, encoded, SOURCE, 2, 6, method="start_cache")
+    step = jax.jit(lambda tokens, index, cache: model.apply({"params": params}, tokens, index, cache, memory, method="step"))
+    inputs = jnp.pad(TARGET, ((0, 0), (1, 0)), constant_values=1)
+    for index in range(6):
+        # The second hypothesis reads other tokens: it must not disturb the first.
+        tokens = jnp.stack([inputs[:, index], jnp.full(3, 9, jnp.int32)], 1)
+        logits, cache = step(tokens, jnp.int32(index), cache)
+        np.testing.assert_allclose(logits[:, 0], full[:, index], atol=1e-5)
+
+
+def test_fused_and_explicit_attention_give_the_same_model():
+    model, params = fakes.tiny_model(d_v=8)
+    fused = Transformer(dataclasses.replace(model.config, attention="fused"))
+    expected = model.apply({"params": params}, SOURCE, TARGET)
+    np.testing.assert_allclose(fused.apply({"params": params}, SOURCE, TARGET), expected, atol=1e-5)
+
+
+def test_a_changed_future_token_changes_no_earlier_prediction():
+    model, params = fakes.tiny_model()
+    before = model.apply({"params": params}, SOURCE, TARGET)
+    changed = TARGET.at[:, 3].set((TARGET[:, 3] + 1) % 19 + 4)
+    after = model.apply({"params": params}, SOURCE, changed)
+    # Position 3's own prediction is made from positions before it.
+    np.testing.assert_array_equal(before[:, :4], after[:, :4])
+    assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-3
+
+
+def test_padding_of_the_source_changes_nothing():
+    model, params = fakes.tiny_model()
+    before = model.apply({"params": params}, SOURCE[1:2, :5], TARGET[1:2])
+    after = model.apply({"params": params}, SOURCE[1:2], TARGET[1:2])
+    np.testing.assert_allclose(before, after, atol=1e-5)
+    longer = model.apply({"params": params}, SOURCE[1:2], jnp.pad(TARGET[1:2], ((0, 0), (0, 3))))
+    np.testing.assert_allclose(longer[:, :6], after, atol=1e-5)
+
+
+def test_every_kind_of_dropout_acts_in_training_only():
+    for field in ("dropout", "relu_dropout", "attention_dropout"):
+        rates = {"dropout": 0.0, field: 0.5}
+        model, params = fakes.tiny_model(**rates)
+        still = model.apply({"params": params}, SOURCE, TARGET)
+        draws = [
+            model.apply({"params": params}, SOURCE, TARGET, True, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)
+        ]
+        np.testing.assert_array_equal(draws[0], draws[1])
+        assert np.abs(draws[0] - draws[2]).max() > 1e-3, field
+        assert np.abs(draws[0] - still).max() > 1e-3, field
+
+
+def test_bfloat16_computes_close_to_float32_and_keeps_float32_parameters_and_logits():
+    model, params = fakes.tiny_model()
+    half = Transformer(dataclasses.replace(model.config, compute_dtype="bfloat16"))
+    logits = half.apply({"params": params}, SOURCE, TARGET)
+    assert logits.dtype == jnp.float32
+    expected = model.apply({"params": params}, SOURCE, TARGET)
+    np.testing.assert_allclose(logits, expected, atol=0.15)
+    tokens = jnp.ones((1, 2), jnp.int32)
+    drawn = jax.eval_shape(lambda: half.init(jax.random.key(0), tokens, tokens)["params"])
+    assert {x.dtype for x in jax.tree.leaves(drawn)} == {jnp.dtype("float32")}

@@ -1,0 +1,493 @@
+"""The grammar of the built-in phrasebook: noun phrases that decline and agree, clauses in each word order.
+
+A noun phrase is made in all three languages and in every German case at once, and is kept, since a few tens of
+thousands of them serve all sentences. A clause says who does what, in which tense, negated or not; `english`,
+`german` and `french` put its words in order. What decides between two correct translations is fixed here: in
+German definite objects stand before the time and others after it, time stands before place; in French a
+question opens with "est-ce que"; "you" is polite; "I", "we" and "you" are masculine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+# Grammatical persons as indices into every list of verb forms. "you" is Sie and vous.
+I, THIRD, WE, YOU, THEY = range(5)
+YES, NOT, NEVER = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Noun:
+    """A noun with its forms; `weak` is the German masculine that takes -n outside the nominative."""
+
+    en: tuple[str, str]
+    de: tuple[str, str]
+    de_gender: str
+    weak: bool
+    fr: tuple[str, str]
+    fr_gender: str
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Adjective:
+    """An adjective; `comparative` is (English, German) or None, `before` its French place."""
+
+    en: str
+    de: str
+    de_stem: str
+    fr: tuple[str, str]
+    before: bool
+    predicate: bool
+    comparative: tuple[str, str] | None
+
+
+class Phrase(NamedTuple):
+    """A noun phrase or a pronoun. `german_no` and `french_no` are its forms under a negation."""
+
+    en: str
+    nom: str
+    acc: str
+    dat: str
+    fr: str
+    person: int
+    de_gender: str
+    fr_gender: str
+    definite: bool = True
+    german_no: str = ""
+    french_no: str = ""
+
+
+class Pronoun(NamedTuple):
+    """A pronoun as object: German cases; French direct, indirect and stressed; what a participle agrees with."""
+
+    en: str
+    acc: str
+    dat: str
+    direct: str
+    indirect: str
+    stressed: str
+    ending: str
+
+
+@dataclass(frozen=True, eq=False)
+class Verb:
+    """A verb; the forms are for I, he, we, you, they. `sein` and `etre`: the auxiliary of the perfect."""
+
+    en: tuple[str, str, str]
+    en_prep: str
+    prefix: str
+    de: tuple[str, ...]
+    de_infinitive: str
+    de_participle: str
+    sein: bool
+    de_prep: str
+    de_case: str
+    fr: tuple[str, ...]
+    fr_infinitive: str
+    fr_participle: str
+    etre: bool
+    fr_object: str
+
+
+class Modal(NamedTuple):
+    """A modal verb; English has its own negated forms."""
+
+    en: tuple[str, str]
+    en_not: tuple[str, str]
+    de: tuple[str, ...]
+    fr: tuple[str, ...]
+
+
+class Words(NamedTuple):
+    """An adverb or a phrase that never changes."""
+
+    en: str
+    de: str
+    fr: str
+
+
+class Clause(NamedTuple):
+    """Who does what. `mode` is "present", "perfect" or a modal verb; `agree` overrides the French agreement."""
+
+    subject: Phrase
+    verb: Verb
+    mode: str | Modal = "present"
+    polarity: int = YES
+    direct: Phrase | Pronoun | None = None
+    recipient: Phrase | Pronoun | None = None
+    adverb: Words | None = None
+    time: Words | None = None
+    place: Words | None = None
+    agree: str = ""
+
+
+# ---- English and French word by word
+
+ASPIRATED = re.compile(r"(héros|haricots?|hamsters?|hiboux?|huit|onze)\b")
+VOWELS = frozenset("aeiouyâàéèêëîïôöûùœæh")
+
+
+def an(text: str) -> str:
+    """Puts the English indefinite article before a phrase."""
+    vowel = text[0] in "aeiou" and not text.startswith("uni")
+    return f"an {text}" if vowel else f"a {text}"
+
+
+def begins_with_vowel(text: str) -> bool:
+    """Tells whether French elides before this: a vowel or a mute h."""
+    return text[0] in VOWELS and not (text[0] in "ho" and ASPIRATED.match(text))
+
+
+def elide(word: str, text: str) -> str:
+    """Joins a French word in -e or -a to what follows: "le", "ami" gives "l'ami"."""
+    return f"{word[:-1]}'{text}" if begins_with_vowel(text) else f"{word} {text}"
+
+
+def contract(preposition: str, text: str) -> str:
+    """Puts à or de before a French noun phrase: au, aux, du, des, d'."""
+    if preposition not in ("à", "de", "à côté de"):
+        return f"{preposition} {text}"
+    head, short = (preposition[:-1], "u") if preposition == "à" else (preposition[:-2], "de")
+    if text.startswith("le "):
+        return head + ("au " if short == "u" else "du ") + text[3:]
+    if text.startswith("les "):
+        return head + ("aux " if short == "u" else "des ") + text[4:]
+    return f"à {text}" if short == "u" else head + elide("de", text)
+
+
+def french_plural(adjective: str) -> str:
+    """Forms the plural of a French adjective from its singular."""
+    if adjective.endswith(("s", "x")) or " " in adjective:  # "bon marché" never changes
+        return adjective
+    return adjective + ("x" if adjective.endswith("eau") else "s")
+
+
+MASCULINE_BEFORE_VOWEL = {"beau": "bel", "nouveau": "nouvel", "vieux": "vieil"}
+
+
+def french_adjective(adjective: Adjective, gender: str, plural: bool) -> str:
+    """Makes an adjective agree."""
+    form = adjective.fr[gender == "f"]
+    return french_plural(form) if plural else form
+
+
+# ---- Noun phrases
+
+# Endings in the order m f n plural.
+DER = {"nom": ("er", "ie", "as", "ie"), "acc": ("en", "ie", "as", "ie"), "dat": ("em", "er", "em", "en")}
+DIES = {"nom": ("er", "e", "es", "e"), "acc": ("en", "e", "es", "e"), "dat": ("em", "er", "em", "en")}
+EIN = {"nom": ("", "e", "", "e"), "acc": ("en", "e", "", "e"), "dat": ("em", "er", "em", "en")}
+WEAK = {"nom": ("e", "e", "e", "en"), "acc": ("en", "e", "e", "en"), "dat": ("en", "en", "en", "en")}
+MIXED = {"nom": ("er", "e", "es", "en"), "acc": ("en", "e", "es", "en"), "dat": ("en", "en", "en", "en")}
+STRONG = DIES
+# English determiner: German stem, its endings, those of the adjective; French m, f, plural.
+DETERMINERS = {
+    "the": ("d", DER, WEAK, ("le", "la", "les")),
+    "this": ("dies", DIES, WEAK, ("ce", "cette", "ces")),
+    "a": ("ein", EIN, MIXED, ("un", "une", "des")),
+    "no": ("kein", EIN, MIXED, ("de", "de", "de")),
+    "my": ("mein", EIN, MIXED, ("mon", "ma", "mes")),
+    "our": ("unser", EIN, MIXED, ("notre", "notre", "nos")),
+    "his": ("sein", EIN, MIXED, ("son", "sa", "ses")),
+    "her": ("ihr", EIN, MIXED, ("son", "sa", "ses")),
+    "their": ("ihr", EIN, MIXED, ("leur", "leur", "leurs")),
+}
+
+
+@cache
+def german_phrase(noun: Noun, determiner: str, adjective: Adjective | None, plural: bool, case: str) -> str:
+    """Declines a noun phrase; a determiner that is not in the table, such as a number, does not change."""
+    column = 3 if plural else "mfn".index(noun.de_gender)
+    stem, endings, adjective_endings, _ = DETERMINERS.get(determiner, (determiner, None, STRONG, None))
+    words = [stem + endings[case][column] if endings else stem] if stem else []
+    if adjective:
+        words.append(adjective.de_stem + adjective_endings[case][column])
+    word = noun.de[plural]
+    if plural and case == "dat" and word[-1] not in "ns":
+        word += "n"
+    if noun.weak and not plural and case != "nom":
+        word = "Herrn" if word == "Herr" else noun.de[1]
+    return " ".join([*words, word])
+
+
+@cache
+def french_phrase(noun: Noun, determiner: str, adjective: Adjective | None, plural: bool) -> str:
+    """Builds a French noun phrase: "", for none, gives the partitive or "des"."""
+    core = noun.fr[plural]
+    if adjective:
+        form = french_adjective(adjective, noun.fr_gender, plural)
+        if adjective.before:
+            if not plural and noun.fr_gender == "m" and begins_with_vowel(core):
+                form = MASCULINE_BEFORE_VOWEL.get(form, form)
+            core = f"{form} {core}"
+        else:
+            core = f"{core} {form}"
+    if determiner == "" and not plural:
+        return contract("de", french_phrase(noun, "the", adjective, plural))
+    if determiner == "no" or (plural and determiner in ("", "a") and adjective and adjective.before):
+        return elide("de", core)
+    _, _, _, forms = DETERMINERS.get(determiner or "a", ("", None, None, (determiner,) * 3))
+    article = forms[2 if plural else noun.fr_gender == "f"]
+    if begins_with_vowel(core):
+        if article in ("le", "la"):
+            return f"l'{core}"
+        article = {"ce": "cet", "ma": "mon", "sa": "son"}.get(article, article)
+    return f"{article} {core}"
+
+
+@cache
+def phrase(
+    noun: Noun, determiner: str, adjective: Adjective | None, plural: bool, number: Words | None = None
+) -> Phrase:
+    """Builds a noun phrase in the three languages; `number` takes the place of the determiner."""
+    core = noun.en[plural] if adjective is None else f"{adjective.en} {noun.en[plural]}"
+    english = {"": core, "a": an(core), "this": f"{'these' if plural else 'this'} {core}"}.get(determiner)
+    german, french = (number.de, number.fr) if number else (determiner, determiner)
+    cases = [german_phrase(noun, german, adjective, plural, case) for case in ("nom", "acc", "dat")]
+    indefinite = determiner in ("", "a") and number is None
+    return Phrase(
+        f"{number.en} {core}" if number else english or f"{determiner} {core}",
+        *cases,
+        french_phrase(noun, french, adjective, plural),
+        THEY if plural else THIRD,
+        noun.de_gender,
+        noun.fr_gender,
+        definite=determiner in DETERMINERS and determiner != "a" and number is None,
+        german_no=german_phrase(noun, "no", adjective, plural, "acc") if indefinite else "",
+        french_no=french_phrase(noun, "no", adjective, plural) if indefinite else "",
+    )
+
+
+def subject_pronoun(antecedent: Phrase, natural: bool) -> Phrase:
+    """Refers back to a phrase as subject; `natural`: a person, "he" or "she" in English."""
+    plural = antecedent.person == THEY
+    german = "sie" if plural else {"m": "er", "f": "sie", "n": "es"}[antecedent.de_gender]
+    french = ("elle" if antecedent.fr_gender == "f" else "il") + ("s" if plural else "")
+    english = {"m": "he", "f": "she"}[antecedent.fr_gender] if natural else "it"
+    return antecedent._replace(en="they" if plural else english, nom=german, fr=french)
+
+
+def object_pronoun(antecedent: Phrase, natural: bool) -> Pronoun:
+    """Refers back to a phrase as object."""
+    feminine = antecedent.fr_gender == "f"
+    if antecedent.person == THEY:
+        stressed, ending = ("elles", "es") if feminine else ("eux", "s")
+        return Pronoun("them", "sie", "ihnen", "les", "leur", stressed, ending)
+    acc, dat = {"m": ("ihn", "ihm"), "f": ("sie", "ihr"), "n": ("es", "ihm")}[antecedent.de_gender]
+    english = ("her" if feminine else "him") if natural else "it"
+    french = ("la", "lui", "elle", "e") if feminine else ("le", "lui", "lui", "")
+    return Pronoun(english, acc, dat, *french)
+
+
+def agreement(of: Phrase | Pronoun) -> str:
+    """Gives the ending of a French participle that agrees: "", e, s, es."""
+    if isinstance(of, Pronoun):
+        return of.ending
+    return ("e" if of.fr_gender == "f" else "") + ("s" if of.person in (WE, THEY) else "")
+
+
+def agreeing(participle: str, ending: str) -> str:
+    """Adds an ending to a French participle: "compris" has its plural already."""
+    return participle + (ending[:-1] if ending == "s" and participle.endswith("s") else ending)
+
+
+# ---- Clauses
+
+HAVE = ("have", "has", "have", "have", "have")
+BE = ("am", "is", "are", "are", "are")
+HABEN = ("habe", "hat", "haben", "haben", "haben")
+SEIN = ("bin", "ist", "sind", "sind", "sind")
+AVOIR = ("ai", "a", "avons", "avez", "ont")
+ETRE = ("suis", "est", "sommes", "êtes", "sont")
+
+
+def english(clause: Clause, question: bool = False) -> str:
+    """Says a clause in English, with do-support where it is needed."""
+    _, verb, mode, polarity, *_ = clause
+    subject, person = clause.subject.en, clause.subject.person
+    base, third, participle = verb.en
+    middle = " never" if polarity == NEVER else f" {clause.adverb.en}" if clause.adverb else ""
+    negation = " not" if polarity == NOT else ""
+    does = "does" if person == THIRD else "do"
+    if isinstance(mode, Modal):
+        form = (mode.en_not if polarity == NOT and not question else mode.en)[person == THIRD]
+        if not question:
+            text = f"{subject} {form} {base}"
+        elif form.startswith("want"):
+            text = f"{does} {subject}{negation} want to {base}"
+        else:
+            first, _, rest = form.partition(" ")
+            text = f"{first} {subject}{negation} {rest} {base}" if rest else f"{first} {subject}{negation} {base}"
+    elif mode == "perfect":
+        text = f"{HAVE[person]} {subject}" if question else f"{subject} {HAVE[person]}"
+        text += f"{negation}{middle} {participle}"
+    elif question:
+        text = f"{does} {subject}{negation}{middle} {base}"
+    elif negation:
+        text = f"{subject} {does} not {base}"
+    else:
+        text = f"{subject}{middle} {third if person == THIRD else base}"
+    if clause.direct:
+        text += f"{verb.en_prep} {clause.direct.en}"
+    if clause.recipient:
+        text += f" to {clause.recipient.en}"
+    if clause.place:
+        text += f" {clause.place.en}"
+    if clause.time:
+        text += f" {clause.time.en}"
+    return text
+
+
+def german(clause: Clause, order: str = "main", front: str = "") -> str:
+    """Says a clause in German: order "main", "verb first" or "verb last"; `front` stands before an inversion."""
+    _, verb, mode, polarity, direct, recipient, adverb, time, place, _ = clause
+    person = clause.subject.person
+    if isinstance(mode, Modal):
+        finite, last = mode.de[person], verb.prefix + verb.de_infinitive
+    elif mode == "perfect":
+        finite, last = (SEIN if verb.sein else HABEN)[person], verb.de_participle
+    elif order == "verb last":
+        finite, last = verb.prefix + verb.de[person], ""
+    else:
+        finite, last = verb.de[person], verb.prefix
+    when = "nie" if polarity == NEVER else adverb.de if adverb else time.de if time else ""
+    before, after, prepositional = [], [], ""
+    negation = "nicht" if polarity == NOT else ""
+    if recipient:
+        (before if isinstance(recipient, Pronoun) or recipient.definite else after).append(recipient.dat)
+    if direct:
+        text = direct.acc if verb.de_case == "A" else direct.dat
+        if verb.de_prep:
+            prepositional = german_contraction(f"{verb.de_prep} {text}")
+        elif isinstance(direct, Pronoun):
+            before.insert(0, text)
+        elif direct.definite:
+            before.append(text)
+        elif polarity == NOT:
+            after, negation = [*after, direct.german_no], ""
+        else:
+            after.append(text)
+    where = place.de if place else ""
+    middle = [*before, when, *after, negation, where, prepositional]
+    subject = clause.subject.nom
+    if order == "verb last":
+        words = [subject, *middle, last, finite]
+    elif front or order == "verb first":
+        words = [front, finite, subject, *middle, last]
+    else:
+        words = [subject, finite, *middle, last]
+    return " ".join([word for word in words if word])
+
+
+GERMAN_CONTRACTIONS = {
+    "in dem": "im",
+    "an dem": "am",
+    "zu dem": "zum",
+    "zu der": "zur",
+    "von dem": "vom",
+    "in das": "ins",
+    "an das": "ans",
+}
+
+
+def german_contraction(text: str) -> str:
+    """Joins a preposition and the definite article at the start of a phrase: "in dem Haus" gives "im Haus"."""
+    preposition, article, *rest = text.split(" ", 2)
+    joined = GERMAN_CONTRACTIONS.get(f"{preposition} {article}") if rest else None
+    return f"{joined} {rest[0]}" if joined else text
+
+
+def french(clause: Clause) -> str:
+    """Says a clause in French; object pronouns stand before the verb that they belong to."""
+    subject, verb, mode, polarity, direct, recipient, adverb, time, place, agree = clause
+    person = subject.person
+    clitics, tail = [], []
+    if isinstance(direct, Pronoun):
+        if verb.fr_object in "AD":
+            clitics.append(direct.direct if verb.fr_object == "A" else direct.indirect)
+        else:
+            tail.append(contract(verb.fr_object, direct.stressed))
+    elif direct:
+        text = direct.french_no if polarity and direct.french_no and verb.fr_object == "A" else direct.fr
+        tail.append(text if verb.fr_object == "A" else contract(FRENCH_CASES.get(verb.fr_object, verb.fr_object), text))
+    if isinstance(recipient, Pronoun):
+        clitics.insert(0 if recipient.indirect in ("me", "nous", "vous") else 1, recipient.indirect)
+    elif recipient:
+        tail.append(contract("à", recipient.fr))
+    if place:
+        tail.append(place.fr)
+    if time:
+        tail.append(time.fr)
+    middle = "" if polarity == YES else "pas" if polarity == NOT else "jamais"
+    if adverb:
+        middle = adverb.fr
+    if isinstance(mode, Modal):
+        finite, last = mode.fr[person], _with_clitics(clitics, verb.fr_infinitive)
+    elif mode == "perfect":
+        if verb.etre:
+            ending = agreement(subject)
+        else:
+            before = isinstance(direct, Pronoun) and verb.fr_object == "A"
+            ending = agree or (agreement(direct) if before and direct else "")
+        finite = _with_clitics(clitics, (ETRE if verb.etre else AVOIR)[person])
+        last = agreeing(verb.fr_participle, ending)
+    else:
+        finite, last = _with_clitics(clitics, verb.fr[person]), ""
+    if polarity:
+        finite = elide("ne", finite)
+    start = elide("je", finite) if subject.fr == "je" else f"{subject.fr} {finite}" if subject.fr else finite
+    return " ".join([word for word in (start, middle, last, *tail) if word])
+
+
+FRENCH_CASES = {"D": "à"}
+
+
+def _with_clitics(clitics: list[str], verb: str) -> str:
+    for clitic in reversed(clitics):
+        verb = elide(clitic, verb) if clitic in ("me", "le", "la") else f"{clitic} {verb}"
+    return verb
+
+
+def being(subject: Phrase, predicate: Words, negated: bool = False, order: str = "main", front: str = "") -> Words:
+    """Says what or where somebody is; `order` is "main", "verb last" or "question" (verb first in English too)."""
+    person = subject.person
+    is_, ist, est = BE[person], SEIN[person], ETRE[person]
+    no = " not" if negated else ""
+    nicht = "nicht " if negated else ""
+    en = f"{is_} {subject.en}{no}" if order == "question" else f"{subject.en} {is_}{no}"
+    if order == "verb last":
+        de = f"{subject.nom} {nicht}{predicate.de} {ist}"
+    elif order == "question" or front:
+        de = f"{front} {ist} {subject.nom} {nicht}{predicate.de}".lstrip()
+    else:
+        de = f"{subject.nom} {ist} {nicht}{predicate.de}"
+    group = f"{elide('ne', est)} pas" if negated else est
+    fr = elide("je", group) if subject.fr == "je" else f"{subject.fr} {group}"
+    return Words(f"{en} {predicate.en}", de, f"{fr} {predicate.fr}")
+
+
+def relative(antecedent: Phrase, person: bool) -> Phrase:
+    """Makes the relative pronoun that refers to a phrase: as subject in `nom`, as object in `acc`."""
+    column = 3 if antecedent.person == THEY else "mfn".index(antecedent.de_gender)
+    nom, acc = "d" + DER["nom"][column], "d" + DER["acc"][column]
+    return antecedent._replace(en="who" if person else "that", nom=nom, acc=acc, fr="qui")
+
+
+def both(one: Phrase, other: Phrase) -> Phrase:
+    """Joins two phrases with "and"; one masculine makes them masculine in French."""
+    gender = "f" if one.fr_gender == other.fr_gender == "f" else "m"
+    return Phrase(
+        f"{one.en} and {other.en}",
+        f"{one.nom} und {other.nom}",
+        f"{one.acc} und {other.acc}",
+        f"{one.dat} und {other.dat}",
+        f"{one.fr} et {other.fr}",
+        THEY,
+        "m",
+        gender,
+        one.definite and other.definite,
+    )
