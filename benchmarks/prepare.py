@@ -35,9 +35,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4_500_000)
     parser.add_argument("--vocabulary-size", type=int, default=37_000)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--workdir", type=Path, help="where to put the corpus (1.2 GB) and the result (0.6 GB)"
-    )
+    parser.add_argument("--workdir", type=Path, help="where to put the corpus (1.2 GB) and the result (0.6 GB)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options = parser.parse_args()
     if "WMT_TRANSFORMER_DATA" not in os.environ:
@@ -81,9 +79,7 @@ def measure(workdir: Path, pairs: int, vocabulary_size: int, processes: int) -> 
     end = time.perf_counter()
 
     starts = [*phases.values(), end]
-    seconds = {
-        phase: after - before for phase, before, after in zip(phases, starts, starts[1:], strict=False)
-    }
+    seconds = {phase: after - before for phase, before, after in zip(phases, starts, starts[1:], strict=False)}
     return {
         "pairs": pairs,
         "processes": processes,
@@ -92,10 +88,7 @@ def measure(workdir: Path, pairs: int, vocabulary_size: int, processes: int) -> 
         "prepare_seconds": round(end - made, 1),
         "pairs_per_second": round(pairs / (end - made)),
         **{f"{phase.replace(' ', '_')}_seconds": round(value, 1) for phase, value in seconds.items()},
-        **{
-            f"{phase.replace(' ', '_')}_pairs_per_second": round(pairs / value)
-            for phase, value in seconds.items()
-        },
+        **{f"{phase.replace(' ', '_')}_pairs_per_second": round(pairs / value) for phase, value in seconds.items()},
         "peak_memory_mib": memory.peak >> 20,
         "disk_bytes": sum(path.stat().st_size for path in (workdir / "data").iterdir()),
         "statistics": prepared.statistics,

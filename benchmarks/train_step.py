@@ -57,9 +57,7 @@ class Case:
         encoder = 4 * d * d + 2 * d * self.d_ff
         decoder = 8 * d * d + 2 * d * self.d_ff  # its cross-attention's keys and values are of the source
         weights = self.num_layers * (encoder + decoder) + d * self.vocabulary_size
-        attention = (
-            self.num_layers * 3 * 2 * self.length * d
-        )  # scores and sums of three attentions a layer pair
+        attention = self.num_layers * 3 * 2 * self.length * d  # scores and sums of three attentions a layer pair
         return 6.0 * side * (weights + attention)
 
 
@@ -262,9 +260,7 @@ def table(report: dict[str, Any]) -> Any:
     """Returns the report as a rich table."""
     from rich.table import Table
 
-    shown = Table(
-        title=f"{report['cores']} cores, float32 matrix products {report['peak_gflops']:.0f} GFLOP/s"
-    )
+    shown = Table(title=f"{report['cores']} cores, float32 matrix products {report['peak_gflops']:.0f} GFLOP/s")
     shown.add_column("case", no_wrap=True)
     shown.add_column("side")
     for column in ("tokens/s", "step ms", "of peak", "build s", "first s", "ratio"):
@@ -280,9 +276,7 @@ def table(report: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(CASES), help="cases, with commas between (default: all)")
     parser.add_argument("--only", choices=list(SIDES), help="measure one side alone")
     parser.add_argument("--dropout", choices=["paper", "everywhere"], default="paper")
@@ -298,9 +292,7 @@ def main() -> None:
         try:
             import torch  # noqa: F401
         except ImportError:
-            parser.error(
-                "PyTorch is not installed: pip install 'wmt-transformer[interop]', or give --only ours"
-            )
+            parser.error("PyTorch is not installed: pip install 'wmt-transformer[interop]', or give --only ours")
 
     from rich.console import Console
 

@@ -27,3 +27,8 @@ def random_tokens(seed: int, rows: int, length: int, lengths: list[int] | None =
     for row, end in enumerate(lengths or []):
         tokens[row, end:] = 0
     return jnp.asarray(tokens)
+
+
+def apply(model: Transformer, params: Any, *arguments: Any, **options: Any) -> Any:
+    """Returns `model.apply` of these parameters."""
+    return model.apply({"params": params}, *arguments, **options)

@@ -31,8 +31,9 @@ def inputs():
 
 def test_attention_equals_a_loop_over_its_definition(inputs):
     allowed = np.array([[[True, True, False, False]] * 4, np.tril(np.ones((4, 4), bool))])
-    expected = loop_attention(*inputs, allowed)
-    got, weights = attention(*map(jnp.asarray, inputs), jnp.asarray(allowed[:, None]))
+    query, key, value = map(jnp.asarray, inputs)
+    expected = loop_attention(query, key, value, allowed)
+    got, weights = attention(query, key, value, jnp.asarray(allowed[:, None]))
     np.testing.assert_allclose(got, expected, atol=1e-6)
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-6)
     assert (np.asarray(weights)[0, :, :, 2:] == 0).all()
@@ -49,12 +50,14 @@ def test_fused_attention_equals_explicit_attention(inputs):
 def test_attention_takes_any_number_of_leading_axes(inputs):
     query, key, value = (jnp.stack([jnp.asarray(x)] * 3, axis=1) for x in inputs)
     got, _ = attention(query, key, value, jnp.ones((1, 1, 1, 1, 4), bool))
-    expected, _ = attention(*map(jnp.asarray, inputs), jnp.ones((1, 1, 1, 4), bool))
+    query, key, value = map(jnp.asarray, inputs)
+    expected, _ = attention(query, key, value, jnp.ones((1, 1, 1, 4), bool))
     np.testing.assert_allclose(got[:, 2], expected, atol=1e-6)
 
 
 def test_a_row_of_padding_alone_gives_finite_numbers(inputs):
-    got, _ = attention(*map(jnp.asarray, inputs), jnp.zeros((2, 1, 1, 4), bool))
+    query, key, value = map(jnp.asarray, inputs)
+    got, _ = attention(query, key, value, jnp.zeros((2, 1, 1, 4), bool))
     assert np.isfinite(got).all()
 
 

@@ -40,9 +40,7 @@ def compiled_search(
     return beam.search(step, jnp.zeros((batch, beam_size, 1), jnp.int32), limits, **settings, **options)
 
 
-def search(
-    table: np.ndarray, limits: list[int], beam_size: int, alpha: float, **options: Any
-) -> list[Scored]:
+def search(table: np.ndarray, limits: list[int], beam_size: int, alpha: float, **options: Any) -> list[Scored]:
     """Returns what `beam.search` finds in the table, as plain lists."""
     arguments = jnp.asarray(table), jnp.asarray(limits), jnp.float32(alpha)
     tokens, scores = map(np.asarray, compiled_search(*arguments, beam_size, **options))
@@ -80,9 +78,7 @@ def every_hypothesis(table: np.ndarray, limit: int) -> Iterator[tuple[tuple[int,
                 before = [PAD, BOS, *ids]
                 yield (
                     ids,
-                    sum(
-                        log_softmax(table[t, before[t], before[t + 1]])[token] for t, token in enumerate(ids)
-                    ),
+                    sum(log_softmax(table[t, before[t], before[t + 1]])[token] for t, token in enumerate(ids)),
                 )
 
 
@@ -104,9 +100,7 @@ def twin(table: np.ndarray, limit: int, beam_size: int, alpha: float) -> Scored:
             allowed = [token for token in range(len(scores)) if token not in (PAD, BOS)]
             candidates += [((*ids, token), total + scores[token]) for token in allowed]
         candidates.sort(key=lambda one: -one[1])
-        finished += [
-            (ids, total / penalty(len(ids), alpha)) for ids, total in candidates[:beam_size] if ids[-1] == EOS
-        ]
+        finished += [(ids, total / penalty(len(ids), alpha)) for ids, total in candidates[:beam_size] if ids[-1] == EOS]
         running = [one for one in candidates[: 2 * beam_size] if one[0][-1] != EOS][:beam_size]
     finished.sort(key=lambda one: -one[1])
     cut = [(ids, total / penalty(limit, alpha)) for ids, total in running]

@@ -24,9 +24,7 @@ def test_short_output_pays_the_brevity_penalty_over_the_whole_corpus():
     # 9 tokens for 12, every n-gram right: the corpus pays exp(1 - 12 / 9), whoever left words out.
     hypotheses = ["a b c d", "a b c d e"]
     references = ["a b c d x y z", "a b c d e"]
-    assert bleu.tokenized_lowercase_bleu(hypotheses, references, "en") == pytest.approx(
-        100 * math.exp(1 - 12 / 9)
-    )
+    assert bleu.tokenized_lowercase_bleu(hypotheses, references, "en") == pytest.approx(100 * math.exp(1 - 12 / 9))
 
 
 def test_tokenised_bleu_is_not_smoothed():
@@ -41,12 +39,8 @@ def test_moses_rules_are_those_of_the_language():
     # fr: l' homme voit la mer bleue    5/6, 3/5, 2/4, 1/3 of the n-grams: the product is 1/12
     # de: l ' homme voit la mer bleue   6/7, 4/6, 2/5, 1/4: 2/35
     hypotheses, references = ["l'homme voit la mer bleue"], ["l'arbre voit la mer bleue"]
-    assert bleu.tokenized_lowercase_bleu(hypotheses, references, "fr") == pytest.approx(
-        100 * (1 / 12) ** 0.25
-    )
-    assert bleu.tokenized_lowercase_bleu(hypotheses, references, "de") == pytest.approx(
-        100 * (2 / 35) ** 0.25
-    )
+    assert bleu.tokenized_lowercase_bleu(hypotheses, references, "fr") == pytest.approx(100 * (1 / 12) ** 0.25)
+    assert bleu.tokenized_lowercase_bleu(hypotheses, references, "de") == pytest.approx(100 * (2 / 35) ** 0.25)
 
 
 def test_a_copy_of_the_reference_scores_100_everywhere():

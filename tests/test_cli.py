@@ -17,8 +17,25 @@ import pytest
 from wmt_transformer import checkpoint, cli
 
 ROOT = Path(__file__).parents[1]
-WORDS = "red green blue cat dog bird sees likes big small old new the a one two".split()
-CONFIG = '''
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "cat",
+    "dog",
+    "bird",
+    "sees",
+    "likes",
+    "big",
+    "small",
+    "old",
+    "new",
+    "the",
+    "a",
+    "one",
+    "two",
+]
+CONFIG = """
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
 
 def get_config():
@@ -35,7 +52,7 @@ def get_config():
             average_last=2, evaluate_pairs=4, show_translations=1,
         ),
     )
-'''
+"""
 
 
 def run(*arguments: object) -> int:
@@ -99,11 +116,23 @@ def test_the_average_is_the_mean_of_its_checkpoints(toy):
     newest = checkpoint.steps(toy / "run")[-2:]
     assert newest == [9, 12]
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *(params_of(toy / "run", step) for step in newest))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), params_of(toy / "run", "average"), mean)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7),
+        params_of(toy / "run", "average"),
+        mean,
+    )
 
 
 def test_a_run_stopped_by_a_signal_and_started_again_ends_with_the_same_parameters(toy, tmp_path):
-    command = [sys.executable, "-m", "wmt_transformer.cli", "train", str(toy / "toy.py"), "--workdir", str(tmp_path / "w")]
+    command = [
+        sys.executable,
+        "-m",
+        "wmt_transformer.cli",
+        "train",
+        str(toy / "toy.py"),
+        "--workdir",
+        str(tmp_path / "w"),
+    ]
     metrics = tmp_path / "w" / "metrics.jsonl"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True)
     while not (metrics.exists() and metrics.read_text()):
@@ -136,7 +165,7 @@ def test_a_run_resumed_from_an_older_checkpoint_ends_with_the_same_parameters_an
 
 
 def test_translate_gives_one_line_for_every_line_and_json_alone_on_standard_output(toy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("red cat\n\nthe dog sees".encode())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"red cat\n\nthe dog sees")))
     assert run("translate", "--workdir", toy / "run") == 0
     piped = capsys.readouterr().out
     assert len(piped.splitlines()) == 3 and piped.splitlines()[1] == ""
@@ -156,7 +185,14 @@ def test_evaluate_scores_a_split_and_a_pair_of_files_alike(toy, capsys):
     assert run("evaluate", "--workdir", toy / "run", "--split", "dev", "--json") == 0
     of_split = json.loads(capsys.readouterr().out)
     assert set(of_split) == {"sacrebleu", "signature", "chrf", "tokenized_lowercase_bleu"}
-    files = ("--hypotheses", toy / "run" / "dev.hypotheses.txt", "--references", toy / "dev.de", "--language", "de")
+    files = (
+        "--hypotheses",
+        toy / "run" / "dev.hypotheses.txt",
+        "--references",
+        toy / "dev.de",
+        "--language",
+        "de",
+    )
     assert run("evaluate", *files, "--json") == 0
     assert json.loads(capsys.readouterr().out) == of_split
 
@@ -164,7 +200,9 @@ def test_evaluate_scores_a_split_and_a_pair_of_files_alike(toy, capsys):
 def test_settings_that_do_not_exist_or_do_not_fit_are_refused(toy, tmp_path, capsys):
     config = toy / "toy.py"
     assert "multi30k_en_de" in refused(capsys, "train", "nonesuch", "--workdir", tmp_path)
-    assert "did you mean --model.dropout" in refused(capsys, "train", config, "--workdir", tmp_path, "--model.droput", "1")
+    assert "did you mean --model.dropout" in refused(
+        capsys, "train", config, "--workdir", tmp_path, "--model.droput", "1"
+    )
     assert "expected float" in refused(capsys, "train", config, "--workdir", tmp_path, "--model.dropout", "high")
     assert "expected int" in refused(capsys, "train", config, "--workdir", tmp_path, "--train.steps=many")
     assert "--workdir" in refused(capsys, "train", config)
@@ -230,7 +268,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_file_that_was_there(toy, tmp_pat
 def test_a_full_disk_during_training_is_one_line_and_keeps_the_checkpoints(toy, tmp_path):
     """With a limit on the size of files that the second checkpoint cannot meet."""
     workdir = tmp_path / "w"
-    command = f'{sys.executable} -m wmt_transformer.cli train {toy / "toy.py"} --workdir {workdir}'
+    command = f"{sys.executable} -m wmt_transformer.cli train {toy / 'toy.py'} --workdir {workdir}"
     assert subprocess.run(f"{command} --train.steps 3", shell=True, cwd=ROOT, capture_output=True).returncode == 0
     limited = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; ulimit -f 8; {command}"], cwd=ROOT, capture_output=True, text=True

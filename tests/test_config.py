@@ -13,9 +13,7 @@ SHIPPED = ["multi30k_en_de", "multi30k_en_fr", "quickstart", "tatoeba_en_de", "w
 
 
 def test_json_brings_back_an_equal_config_with_tuples_and_none():
-    before = Config(
-        name="mine", data=DataConfig(corpus="files", train_files=("a.en", "a.de"), train_pairs=None)
-    )
+    before = Config(name="mine", data=DataConfig(corpus="files", train_files=("a.en", "a.de"), train_pairs=None))
     after = config.from_json(config.to_json(before))
     assert after == before
     assert after.data.train_files == ("a.en", "a.de")
@@ -74,9 +72,7 @@ def test_each_shipped_config_loads_under_its_name_and_opens_with_command_time_an
 @pytest.mark.parametrize("name", SHIPPED)
 def test_heads_of_a_shipped_config_are_as_wide_together_as_the_model(name: str):
     model = config.load(name).model
-    assert (
-        model.num_heads * model.d_k == model.num_heads * model.d_v == model.d_model
-    )  # §3.2.2: d_k = d_model / h
+    assert model.num_heads * model.d_k == model.num_heads * model.d_v == model.d_model  # §3.2.2: d_k = d_model / h
 
 
 def test_an_unknown_config_lists_those_that_exist():
@@ -87,9 +83,7 @@ def test_an_unknown_config_lists_those_that_exist():
 
 def test_a_path_to_a_config_file_works_and_names_the_run(tmp_path: Path):
     path = tmp_path / "my_run.py"
-    path.write_text(
-        "from wmt_transformer.config import Config\n\ndef get_config():\n    return Config(family='t2t')\n"
-    )
+    path.write_text("from wmt_transformer.config import Config\n\ndef get_config():\n    return Config(family='t2t')\n")
     assert config.load(str(path)) == dataclasses.replace(Config(family="t2t"), name="my_run")
 
 

@@ -210,11 +210,7 @@ def test_tatoeba_is_split_so_that_no_sentence_occurs_in_two_splits(tmp_path):
         assert 15 < len(splits[split]) < 90  # 1.5 % of the pairs, in components of six
     for side in (0, 1):
         sentences = [{pair[side] for pair in pairs} for pairs in splits.values()]
-        assert (
-            not sentences[0] & sentences[1]
-            and not sentences[0] & sentences[2]
-            and not sentences[1] & sentences[2]
-        )
+        assert not sentences[0] & sentences[1] and not sentences[0] & sentences[2] and not sentences[1] & sentences[2]
     (tmp_path / "fra.txt").write_text(anki())
     assert load("dev", corpus="tatoeba", path=str(tmp_path), target="fr") == splits["dev"]
 
@@ -246,9 +242,7 @@ class FakeTfds:
     def __init__(self):
         self.asked: tuple = ()
 
-    def __call__(
-        self, name: str, *, split: str, data_dir: str, builder_kwargs: dict
-    ) -> list[dict[str, bytes]]:
+    def __call__(self, name: str, *, split: str, data_dir: str, builder_kwargs: dict) -> list[dict[str, bytes]]:
         print("TFDS talks on standard output")
         self.asked = name, split, data_dir
         foreign = name.split("/")[1].split("-")[0]
@@ -273,9 +267,7 @@ def tfds(monkeypatch):
         ("fr", "en", "wmt14_translate/fr-en", ("Größe (fr)", "size")),
     ],
 )
-def test_wmt14_texts_are_taken_by_language_not_by_position(
-    tfds, tmp_path, capsys, source, target, name, expected
-):
+def test_wmt14_texts_are_taken_by_language_not_by_position(tfds, tmp_path, capsys, source, target, name, expected):
     settings = {"corpus": "wmt14", "source": source, "target": target, "path": str(tmp_path)}
     assert load("dev", **settings) == [expected]
     assert tfds.asked == (name, "validation", str(tmp_path))
@@ -296,9 +288,7 @@ def test_a_failed_wmt14_download_says_what_to_fetch_and_where_to_put_it(monkeypa
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(
-    data_folder, monkeypatch, tmp_path
-):
+def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(data_folder, monkeypatch, tmp_path):
     import sys
 
     pytest.importorskip("tensorflow_datasets")
@@ -312,9 +302,7 @@ def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(
         (raw / f"{name}{suffix}.en").write_text("Resumption of the session\n")
         (raw / f"{name}{suffix}.de").write_text("Wiederaufnahme der Sitzungsperiode\n")
     for name in ("src.de", "ref.en"):
-        content = gzip.decompress(
-            (data_folder / "newstest" / f"newstest2014-deen-{name}.sgm.gz").read_bytes()
-        )
+        content = gzip.decompress((data_folder / "newstest" / f"newstest2014-deen-{name}.sgm.gz").read_bytes())
         (raw / "dev" / f"newstest2014-deen-{name}.sgm").write_bytes(content)
 
     def extracted(self, urls):
@@ -324,9 +312,7 @@ def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(
 
     monkeypatch.setattr(download_manager.DownloadManager, "download_and_extract", extracted)
     settings = {"corpus": "wmt14", "path": str(tmp_path)}
-    assert set(load("train", **settings)) == {
-        ("Resumption of the session", "Wiederaufnahme der Sitzungsperiode")
-    }
+    assert set(load("train", **settings)) == {("Resumption of the session", "Wiederaufnahme der Sitzungsperiode")}
     pairs = dict(load("test", **settings))
     assert len(load("test", **settings)) == 3003
     # The first pair of newstest2014 as sacreBLEU has it too.
@@ -422,9 +408,7 @@ def test_a_broken_download_is_resumed(server, tmp_path, understands_ranges):
 @pytest.mark.parametrize("content", [CONTENT[:-1] + b"!", CONTENT + b"!", CONTENT[:-1]])
 def test_a_wrong_size_or_checksum_leaves_nothing(server, tmp_path, content):
     server.files = {"/f": content}
-    with pytest.raises(
-        UserError, match=r"(has SHA-256 \w+|has [\d,]+ bytes), expected .*by hand.* put it at"
-    ):
+    with pytest.raises(UserError, match=r"(has SHA-256 \w+|has [\d,]+ bytes), expected .*by hand.* put it at"):
         download.fetch(f"{server.url}/f", tmp_path / "f", len(CONTENT), SHA256)
     assert list(tmp_path.iterdir()) == []
 

@@ -46,9 +46,7 @@ MODEL = ModelConfig(
     tied_embeddings="none",  # tied and untrained, a model repeats its input for ever
     compute_dtype="float32",
 )
-CONFIG = Config(
-    model=MODEL, data=DataConfig(max_length=40), decode=DecodeConfig(extra_length=9, batch_tokens=512)
-)
+CONFIG = Config(model=MODEL, data=DataConfig(max_length=40), decode=DecodeConfig(extra_length=9, batch_tokens=512))
 
 
 def sentence(seed: int, words: int) -> str:
@@ -79,9 +77,7 @@ def echoed(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """Puts an echo in the model's place; yields the list of shapes that it was called with."""
     shapes = []
 
-    def echo(
-        params: Any, source: np.ndarray, limits: np.ndarray, alpha: Any, **settings: Any
-    ) -> beam.Hypotheses:
+    def echo(params: Any, source: np.ndarray, limits: np.ndarray, alpha: Any, **settings: Any) -> beam.Hypotheses:
         shapes.append((*source.shape, settings["max_length"]))
         count = settings["num_results"]
         tokens = np.pad(source, ((0, 0), (0, settings["max_length"] - source.shape[1])))[:, None]
@@ -164,9 +160,7 @@ def test_new_parameters_are_used_and_do_not_compile_again(params: Any, vocabular
     assert decode._cache_size() == compiled
 
 
-def test_blank_lines_give_empty_ones_without_a_call_of_the_model(
-    translator: Translator, echoed: list[tuple[int, ...]]
-):
+def test_blank_lines_give_empty_ones_without_a_call_of_the_model(translator: Translator, echoed: list[tuple[int, ...]]):
     assert translator.translate(["", "   ", "\t\u00a0"]) == ["", "", ""]
     assert translator.n_best([" "], 2, beam_size=2) == [[Translation("", 0.0)]]
     assert translator.translate([]) == []
@@ -175,9 +169,7 @@ def test_blank_lines_give_empty_ones_without_a_call_of_the_model(
 
 @hypothesis.given(st.lists(st.text(max_size=12), max_size=9))
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
-def test_every_line_comes_out_in_its_place(
-    translator: Translator, echoed: list[tuple[int, ...]], lines: list[str]
-):
+def test_every_line_comes_out_in_its_place(translator: Translator, echoed: list[tuple[int, ...]], lines: list[str]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(translator, "_longest", 10_000)
         assert translator.translate(lines) == [normalise(line) for line in lines]
@@ -210,9 +202,7 @@ def test_a_very_long_line_is_translated_in_parts_with_a_warning_that_names_it(
         assert translator.translate([long]) == [long]
 
 
-def test_a_long_line_is_cut_after_sentences_then_between_words(
-    translator: Translator, vocabulary: Vocabulary
-):
+def test_a_long_line_is_cut_after_sentences_then_between_words(translator: Translator, vocabulary: Vocabulary):
     long = ". ".join(sentence(i, 6) for i in range(40)) + "."
     parts = [vocabulary.decode(ids) for ids in translator._split(long)]
     assert " ".join(parts) == long
@@ -226,9 +216,7 @@ def test_a_long_line_is_cut_after_sentences_then_between_words(
     assert all(len(vocabulary.encode(part)) < CONFIG.data.max_length for part in parts)
 
 
-def test_the_n_best_of_a_long_line_join_those_of_its_parts(
-    translator: Translator, echoed: list[tuple[int, ...]]
-):
+def test_the_n_best_of_a_long_line_join_those_of_its_parts(translator: Translator, echoed: list[tuple[int, ...]]):
     long = ". ".join(sentence(i, 6) for i in range(40)) + "."
     [hypotheses] = translator.n_best([long], 2, warn=lambda _: None)
     assert hypotheses == [Translation(long, 0.0), Translation(long, -1.0)]  # the echo's k-th best scores -k

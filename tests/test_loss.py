@@ -55,7 +55,9 @@ def test_any_slicing_gives_the_loss_and_the_gradient_of_the_whole(slice_tokens):
 
 
 def test_padding_has_no_loss_and_no_gradient():
-    gradient = jax.grad(lambda s: cross_entropy(s, jnp.asarray(TABLE), jnp.asarray(TARGET), 0.1).loss)(jnp.asarray(STATES))
+    gradient = jax.grad(lambda s: cross_entropy(s, jnp.asarray(TABLE), jnp.asarray(TARGET), 0.1).loss)(
+        jnp.asarray(STATES)
+    )
     assert (np.asarray(gradient)[TARGET == 0] == 0).all()
     assert (np.abs(np.asarray(gradient)[TARGET != 0]).max(-1) > 0).all()
 
@@ -63,7 +65,11 @@ def test_padding_has_no_loss_and_no_gradient():
 def test_logits_of_the_whole_batch_never_exist_at_once():
     states, table = jnp.zeros((64, 32, 8)), jnp.zeros((5000, 8))
     target = jnp.ones((64, 32), jnp.int32)
-    compiled = jax.jit(jax.grad(lambda s, e: cross_entropy(s, e, target, 0.1, 256).loss, (0, 1))).lower(states, table).compile()
+    compiled = (
+        jax.jit(jax.grad(lambda s, e: cross_entropy(s, e, target, 0.1, 256).loss, (0, 1)))
+        .lower(states, table)
+        .compile()
+    )
     memory = compiled.memory_analysis()
     assert memory is not None
     # All logits would be 64 x 32 x 5000 x 4 = 41 MB; a slice of 256 tokens is 5 MB, alive a few times over.

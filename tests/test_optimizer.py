@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from wmt_transformer.config import TrainConfig
@@ -25,8 +26,8 @@ def test_the_optimizer_is_adam_with_the_papers_numbers_counting_steps_from_one()
     expected, mean, square = np.zeros(2), np.zeros(2), np.zeros(2)
     for step, gradient in enumerate(gradients, 1):
         change, state = update.update(jnp.asarray(gradient, jnp.float32), state, params)
-        params = params + change
+        params = optax.apply_updates(params, change)
         mean, square = 0.9 * mean + 0.1 * gradient, 0.98 * square + 0.02 * gradient**2
         rate = 512**-0.5 * step * 10**-1.5
         expected = expected - rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.98**step)) + 1e-9)
-    np.testing.assert_allclose(params, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(params), expected, rtol=1e-5)

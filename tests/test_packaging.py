@@ -84,9 +84,7 @@ def test_tensorflow_is_never_imported_and_orbax_in_one_file_only():
 
 def test_the_command_line_starts_without_jax():
     script = "import sys, wmt_transformer.cli; print(*sorted({'jax', 'flax', 'orbax'} & set(sys.modules)))"
-    assert (
-        run_python(script, cwd=ROOT) == []
-    )  # jax takes one to three seconds to import: --help must not wait for it
+    assert run_python(script, cwd=ROOT) == []  # jax takes one to three seconds to import: --help must not wait for it
 
 
 def run_python(script: str, *arguments: str, cwd: Path, path: Path | None = None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import random
 import re
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from wmt_transformer.data.phrasebook_grammar import (
     NOT,
     YES,
     Clause,
-    Noun,
     Words,
     an,
     being,
@@ -62,8 +60,8 @@ def corpora() -> dict[str, list[Sentence]]:
     """Makes the corpora in a process of their own: here every call has its types checked, which takes minutes."""
     code = (
         "import json; from wmt_transformer.data.phrasebook import generate\n"
-        "jobs = [('train', 100_000, 1), ('dev', 600, 2), ('test', 600, 3)]\n"
-        "print(json.dumps({split: list(generate(split, count, seed)) for split, count, seed in jobs}))"
+        "jobs = {'train': (100_000, 1), 'dev': (600, 2), 'test': (600, 3), 'train again': (30_000, 4)}\n"
+        "print(json.dumps({name: list(generate(name.split()[0], *job)) for name, job in jobs.items()}))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=_environment("0"), capture_output=True, check=True)
     return {split: [Sentence(*s) for s in sentences] for split, sentences in json.loads(done.stdout).items()}
@@ -104,7 +102,13 @@ def test_an_old_man_declines_weak_after_der_and_mixed_after_ein(determiner, nomi
         ("beer", "", "cold", False, "kaltes Bier, kaltes Bier, kaltem Bier"),
         ("child", "", "small", True, "kleine Kinder, kleine Kinder, kleinen Kindern"),
         ("child", "the", "small", True, "die kleinen Kinder, die kleinen Kinder, den kleinen Kindern"),
-        ("child", "our", "small", True, "unsere kleinen Kinder, unsere kleinen Kinder, unseren kleinen Kindern"),
+        (
+            "child",
+            "our",
+            "small",
+            True,
+            "unsere kleinen Kinder, unsere kleinen Kinder, unseren kleinen Kindern",
+        ),
         ("child", "a", "small", False, "ein kleines Kind, ein kleines Kind, einem kleinen Kind"),
         ("woman", "a", "young", False, "eine junge Frau, eine junge Frau, einer jungen Frau"),
         ("woman", "the", "young", False, "die junge Frau, die junge Frau, der jungen Frau"),
@@ -181,10 +185,19 @@ def test_french_phrases_elide_agree_and_place_their_adjectives(name, determiner,
 
 def test_french_contracts_a_and_de_with_le_and_les_only():
     assert [contract("à", text) for text in ("le parc", "les parcs", "la gare", "l'hôtel", "un parc")] == [
-        "au parc", "aux parcs", "à la gare", "à l'hôtel", "à un parc",
+        "au parc",
+        "aux parcs",
+        "à la gare",
+        "à l'hôtel",
+        "à un parc",
     ]
     assert [contract("de", text) for text in ("le lit", "les lits", "la reine", "l'homme", "elle", "un lit")] == [
-        "du lit", "des lits", "de la reine", "de l'homme", "d'elle", "d'un lit",
+        "du lit",
+        "des lits",
+        "de la reine",
+        "de l'homme",
+        "d'elle",
+        "d'un lit",
     ]
     assert contract("à côté de", "le lit") == "à côté du lit"
     assert elide("que", "il dort") == "qu'il dort" and elide("que", "huit chats dorment") == "que huit chats dorment"
@@ -192,7 +205,12 @@ def test_french_contracts_a_and_de_with_le_and_les_only():
 
 def test_german_contracts_only_the_article_after_its_preposition():
     pairs = {"in dem Haus": "im Haus", "in das alte Haus": "ins alte Haus", "zu der Schule": "zur Schule"}
-    pairs |= {"an dem See": "am See", "zu dem Zug": "zum Zug", "von dem Mann": "vom Mann", "in die Stadt": "in die Stadt"}
+    pairs |= {
+        "an dem See": "am See",
+        "zu dem Zug": "zum Zug",
+        "von dem Mann": "vom Mann",
+        "in die Stadt": "in die Stadt",
+    }
     pairs |= {"mit dem Hund": "mit dem Hund", "in diesem Haus": "in diesem Haus", "von ihm": "von ihm"}
     assert {text: german_contraction(text) for text in pairs} == pairs
 
@@ -218,7 +236,11 @@ def test_english_articles_follow_the_sound():
         ),
         (
             Clause(the("man"), verb("eat"), polarity=NOT, direct=the("apple")),
-            ("the man does not eat the apple", "der Mann isst den Apfel nicht", "l'homme ne mange pas la pomme"),
+            (
+                "the man does not eat the apple",
+                "der Mann isst den Apfel nicht",
+                "l'homme ne mange pas la pomme",
+            ),
         ),
         (
             Clause(THEY, verb("drink"), "perfect", NEVER, the("water", "")),
@@ -312,7 +334,11 @@ def test_pronouns_take_the_gender_that_their_noun_has_in_each_language():
 def test_being_agrees_in_french_and_negates_with_nicht():
     tired = Words("tired", "müde", "fatiguées")
     said = being(the("woman", plural=True), tired, negated=True)
-    assert said == ("the women are not tired", "die Frauen sind nicht müde", "les femmes ne sont pas fatiguées")
+    assert said == (
+        "the women are not tired",
+        "die Frauen sind nicht müde",
+        "les femmes ne sont pas fatiguées",
+    )
     assert being(the("dog"), Words("big", "groß", "grand"), order="verb last").de == "der Hund groß ist"
 
 
@@ -329,10 +355,10 @@ def test_one_masculine_makes_a_pair_masculine():
 
 
 def test_splits_share_no_sentence_in_any_language(corpora):
-    for one, other in itertools.combinations(corpora.values(), 2):
+    for one, other in itertools.combinations([corpora[split] for split in ("train", "dev", "test")], 2):
         for language in range(3):
             assert not {s[language] for s in one} & {s[language] for s in other}
-    assert {name: len(sentences) for name, sentences in corpora.items()} == {"train": 100_000, "dev": 600, "test": 600}
+    assert [len(corpora[split]) for split in ("train", "dev", "test")] == [100_000, 600, 600]
 
 
 def test_sentences_with_the_same_translation_are_in_the_same_split(corpora):
@@ -352,15 +378,11 @@ def test_only_pronouns_are_alike_in_german_or_french(train):
             assert seen.setdefault(sentence[language], key) == key, sentence
 
 
-def test_an_english_sentence_is_drawn_with_one_translation_only():
-    seen: dict[str, Sentence] = {}
-    source = random.Random(3).random
-    again = 0
-    for _ in range(20_000):
-        sentence = phrasebook.any_sentence(source)
-        again += sentence.en in seen
-        assert seen.setdefault(sentence.en, sentence) == sentence
-    assert again > 100
+def test_an_english_sentence_is_always_drawn_with_the_same_translations(corpora):
+    first = {sentence.en: sentence for sentence in corpora["train"]}
+    again = [sentence for sentence in corpora["train again"] if sentence.en in first]
+    assert len(again) > 500
+    assert all(first[sentence.en] == sentence for sentence in again)
 
 
 def test_a_seed_gives_the_same_distinct_sentences_in_every_process():
@@ -371,10 +393,7 @@ def test_a_seed_gives_the_same_distinct_sentences_in_every_process():
         "import sys; sys.stdout.buffer.write(repr([*map(tuple, generate('train', 500, 5))]).encode())"
     )
     command = [sys.executable, "-c", code]
-    outputs = [
-        subprocess.run(command, env=_environment(seed), capture_output=True)
-        for seed in ("1", "2")
-    ]
+    outputs = [subprocess.run(command, env=_environment(seed), capture_output=True) for seed in ("1", "2")]
     assert [output.stdout.decode() for output in outputs] == [repr([*map(tuple, here)])] * 2
     assert list(generate("train", 500, seed=6)) != here
 
@@ -410,22 +429,31 @@ def test_a_million_distinct_sentences_are_possible():
     assert people > 1_000_000
 
 
+# What no sentence may hold: wrong articles, agreement, contractions that were missed or are wrong, elisions.
 LINT = {
-    0: r"\ba [aeio]|\ba u(?!ni)|\ban [^aeiou]|\b(?:he|she|it) (?:have|do|are)\b|\b(?:they|we|you|I) (?:has|does|is)\b"
-    r"|\bdo not (?:can|must)\b|\bto to\b|\b(\w+) \1\b",
-    1: r"\bin dem\b(?! \w+,)|\bin das\b|\ban dem\b|\ban das\b|\bzu dem\b|\bzu der\b|\bvon dem\b|\b(?:ein|kein|mein|unser) \w+e "
-    r"|\bnicht (?:ein|eine|einen)\b|\b(?:den|dem|des) (?:Herr|Nachbar|Student|Junge|Kollege|Polizist)\b",
-    2: r"\b(?:de|à) les?\b|\b(?:le|la|je|ne|me|de|que|ce) [aeiouyâéèêîôœ]|\bsi ils?\b|\bqu'on?ze|\b(?:ma|sa) [aeiouéâîœ]"
-    r"|\bce h[ôo]|\b[ld]'(?:héros|haricot|hamster|hibou|huit)|\bpas (?:du|des|un|une) (?!\w+ \?)",
+    "en": (
+        r"\ba [aeio]|\ba u(?!ni)|\ban [^aeiou]",
+        r"^(?:He|She|It) (?:have|do|are)\b|^(?:They|We|I) (?:has|does|is)\b|\b(\w+) \1\b",
+    ),
+    "de": (
+        r"\b(?:in|an|zu|von) dem\b|\b(?:in|an) das\b|\bzu der\b",
+        r"\b(?:ein|kein|mein|unser) [a-zäöüß]+e |\bnicht (?:ein|eine|einen)\b",
+        r"\b(?:den|dem) (?:Herr|Nachbar|Student|Junge|Kollege|Polizist)\b",
+    ),
+    "fr": (
+        r"\b(?:de|à) les?\b|\bsi ils?\b",
+        r"\b(?:le|la|je|ne|me|de|que|ce|ma|sa) [aeiouâéèêîôœ]|\bce h[ôo]",
+        r"\b[ld]'(?:héros|haricot|hamster|hibou|huit)",
+        r"\b(?:mange|boit|achète|vend|lit|a) pas (?:du|de la|des|un|une) ",
+    ),
 }
-ALLOWED = re.compile(r"\bsie sie\b|\bSie sie\b|\bque onze\b")
 
 
-@pytest.mark.parametrize("language", [0, 1, 2], ids=["en", "de", "fr"])
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
 def test_fifty_thousand_sentences_pass_the_lint(train, language):
-    bad = re.compile(LINT[language])
+    bad = re.compile("|".join(LINT[language]))
     for sentence in train[:50_000]:
-        text = sentence[language]
+        text = getattr(sentence, language)
         assert not bad.search(text), text
         assert re.fullmatch(r"[A-ZÀÉÊÎŒ][\w' ,’-]*[\w](?:\.| ?\?)", text), text
         assert "  " not in text and " ," not in text, text
@@ -436,9 +464,10 @@ def test_subordinate_clauses_end_in_a_finite_verb(train):
     finite = {form for usage in [*VERBS.values(), *DITRANSITIVE] for form in _finite(usage.verb)}
     finite |= {form for special in (phrasebook_words.PUT, phrasebook_words.TRAVEL) for form in _finite(special)}
     finite |= {form for modal in MODALS for form in modal.de}
-    finite |= set("ist sind bin hat haben habe regnet schneit".split())
+    finite |= set(["ist", "sind", "bin", "hat", "haben", "habe", "regnet", "schneit"])
     clauses = [
-        re.split(r", (?:dass|weil|ob) ", sentence.de)[1].rstrip(".") for sentence in train
+        re.split(r", (?:dass|weil|ob) ", sentence.de)[1].rstrip(".")
+        for sentence in train
         if re.search(r", (?:dass|weil|ob) ", sentence.de)
     ]
     assert len(clauses) > 5000 and {clause.split()[-1] for clause in clauses} <= finite

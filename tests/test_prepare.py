@@ -143,9 +143,7 @@ def test_dev_and_test_are_never_filtered_shortened_or_normalised(data, tmp_path)
     assert (tmp_path / "data" / "dev.en").read_bytes().decode() == "".join(f"{source}\n" for source, _ in raw)
     assert len(prepared.dev) == 3
     for index, pair in enumerate(raw):
-        assert [prepared.vocabulary.decode(side) for side in prepared.dev.pair(index)] == list(
-            map(normalise, pair)
-        )
+        assert [prepared.vocabulary.decode(side) for side in prepared.dev.pair(index)] == list(map(normalise, pair))
     assert prepared.dev.source_lengths[1] == 1  # an empty sentence is its end
     assert prepared.dev.source_lengths[2] > data.max_length
 
@@ -166,13 +164,9 @@ def test_workers_do_not_import_jax(data, tmp_path, monkeypatch):
     import subprocess
     import sys
 
-    code = (
-        "import sys, wmt_transformer.data.prepare, wmt_transformer.data.corpora; print('jax' in sys.modules)"
-    )
+    code = "import sys, wmt_transformer.data.prepare, wmt_transformer.data.corpora; print('jax' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert result.stdout.strip() == "False"
 
 
@@ -183,8 +177,7 @@ def test_the_vocabulary_sample_is_even_and_no_larger_than_asked(tmp_path):
     starts = np.cumsum([0, *map(len, lines)])
     keep = np.arange(1000) % 2 == 0  # every second is a duplicate
     chunks = [
-        tokens.Chunk(int(starts[i]), int(starts[i + 100] - starts[i]), keep[i : i + 100])
-        for i in range(0, 1000, 100)
+        tokens.Chunk(int(starts[i]), int(starts[i + 100] - starts[i]), keep[i : i + 100]) for i in range(0, 1000, 100)
     ]
     sample = list(prepare_module._sample(text, chunks, 50))
     numbers = [int(line.split()[1]) for line in sample[::2]]
@@ -199,9 +192,7 @@ def test_nothing_is_done_again_until_something_changes(data, tmp_path):
     lines: list[str] = []
     prepare(data, folder, quiet)
     made = folder.stat().st_ino
-    other_batches = dataclasses.replace(
-        data, source_tokens=7, target_tokens=7, num_shapes=3, batch_multiple=1
-    )
+    other_batches = dataclasses.replace(data, source_tokens=7, target_tokens=7, num_shapes=3, batch_multiple=1)
     prepare(other_batches, folder, lines.append)
     assert folder.stat().st_ino == made and "up to date" in lines[-1]
 

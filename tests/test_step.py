@@ -40,10 +40,9 @@ def test_a_step_is_a_function_of_the_state_and_the_batch():
     mesh, settings = make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)
     update = optimizer(settings, 16)
     step = make_train_step(model, update, settings, mesh)
-    ends = []
+    ends, losses = [], []
     for _ in range(2):
         state = initial_state(model, update, mesh, seed=1)
-        losses = []
         for _ in range(8):
             state, measured = step(state, place_batch(BATCH, mesh))
             losses.append(float(measured.sums.loss / measured.sums.tokens))
@@ -57,7 +56,7 @@ def test_the_eval_step_measures_without_dropout_or_smoothing():
     model, params = fakes.tiny_model(dropout=0.5)
     mesh = make_mesh(MeshConfig())
     sums = make_eval_step(model, mesh)(params, place_batch(BATCH, mesh))
-    log_p = jax.nn.log_softmax(model.apply({"params": params}, jnp.asarray(BATCH.source), jnp.asarray(BATCH.target)))
+    log_p = jax.nn.log_softmax(fakes.apply(model, params, jnp.asarray(BATCH.source), jnp.asarray(BATCH.target)))
     chosen = np.take_along_axis(np.asarray(log_p), BATCH.target[..., None], -1)[..., 0]
     np.testing.assert_allclose(sums.loss, -(chosen * (BATCH.target != 0)).sum(), rtol=1e-5)
     np.testing.assert_allclose(sums.loss, sums.nll)
@@ -85,7 +84,11 @@ def test_eight_devices_compute_what_one_device_computes():
         flags = f"--xla_force_host_platform_device_count={devices}"
         environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(["tests", *sys.path])}
         run = subprocess.run(
-            [sys.executable, "-c", EIGHT_DEVICES], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", EIGHT_DEVICES],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert run.returncode == 0, run.stderr
         count, *numbers = run.stdout.split()

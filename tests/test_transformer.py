@@ -59,10 +59,12 @@ def test_parameter_counts_equal_a_hand_count():
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_cached_decoding_equals_teacher_forcing(changes):
     model, params = fakes.tiny_model(**changes)
-    full = model.apply({"params": params}, SOURCE, TARGET)
-    encoded = model.apply({"params": params}, SOURCE, method="encode")
-    cache, memory = model.apply({"params": params}, encoded, SOURCE, 2, 6, method="start_cache")
-    step = jax.jit(lambda tokens, index, cache: model.apply({"params": params}, tokens, index, cache, memory, method="step"))
+    full = fakes.apply(model, params, SOURCE, TARGET)
+    encoded = fakes.apply(model, params, SOURCE, method="encode")
+    cache, memory = fakes.apply(model, params, encoded, SOURCE, 2, 6, method="start_cache")
+    step = jax.jit(
+        lambda tokens, index, cache: model.apply({"params": params}, tokens, index, cache, memory, method="step")
+    )
     inputs = jnp.pad(TARGET, ((0, 0), (1, 0)), constant_values=1)
     for index in range(6):
         # The second hypothesis reads other tokens: it must not disturb the first.
@@ -74,15 +76,15 @@ def test_cached_decoding_equals_teacher_forcing(changes):
 def test_fused_and_explicit_attention_give_the_same_model():
     model, params = fakes.tiny_model(d_v=8)
     fused = Transformer(dataclasses.replace(model.config, attention="fused"))
-    expected = model.apply({"params": params}, SOURCE, TARGET)
-    np.testing.assert_allclose(fused.apply({"params": params}, SOURCE, TARGET), expected, atol=1e-5)
+    expected = fakes.apply(model, params, SOURCE, TARGET)
+    np.testing.assert_allclose(fakes.apply(fused, params, SOURCE, TARGET), expected, atol=1e-5)
 
 
 def test_a_changed_future_token_changes_no_earlier_prediction():
     model, params = fakes.tiny_model()
-    before = model.apply({"params": params}, SOURCE, TARGET)
+    before = fakes.apply(model, params, SOURCE, TARGET)
     changed = TARGET.at[:, 3].set((TARGET[:, 3] + 1) % 19 + 4)
-    after = model.apply({"params": params}, SOURCE, changed)
+    after = fakes.apply(model, params, SOURCE, changed)
     # Position 3's own prediction is made from positions before it.
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
     assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-3
@@ -90,10 +92,10 @@ def test_a_changed_future_token_changes_no_earlier_prediction():
 
 def test_padding_of_the_source_changes_nothing():
     model, params = fakes.tiny_model()
-    before = model.apply({"params": params}, SOURCE[1:2, :5], TARGET[1:2])
-    after = model.apply({"params": params}, SOURCE[1:2], TARGET[1:2])
+    before = fakes.apply(model, params, SOURCE[1:2, :5], TARGET[1:2])
+    after = fakes.apply(model, params, SOURCE[1:2], TARGET[1:2])
     np.testing.assert_allclose(before, after, atol=1e-5)
-    longer = model.apply({"params": params}, SOURCE[1:2], jnp.pad(TARGET[1:2], ((0, 0), (0, 3))))
+    longer = fakes.apply(model, params, SOURCE[1:2], jnp.pad(TARGET[1:2], ((0, 0), (0, 3))))
     np.testing.assert_allclose(longer[:, :6], after, atol=1e-5)
 
 
@@ -101,9 +103,9 @@ def test_every_kind_of_dropout_acts_in_training_only():
     for field in ("dropout", "relu_dropout", "attention_dropout"):
         rates = {"dropout": 0.0, field: 0.5}
         model, params = fakes.tiny_model(**rates)
-        still = model.apply({"params": params}, SOURCE, TARGET)
+        still = fakes.apply(model, params, SOURCE, TARGET)
         draws = [
-            model.apply({"params": params}, SOURCE, TARGET, True, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)
+            fakes.apply(model, params, SOURCE, TARGET, True, rngs={"dropout": jax.random.key(k)}) for k in (0, 0, 1)
         ]
         np.testing.assert_array_equal(draws[0], draws[1])
         assert np.abs(draws[0] - draws[2]).max() > 1e-3, field
@@ -113,9 +115,9 @@ def test_every_kind_of_dropout_acts_in_training_only():
 def test_bfloat16_computes_close_to_float32_and_keeps_float32_parameters_and_logits():
     model, params = fakes.tiny_model()
     half = Transformer(dataclasses.replace(model.config, compute_dtype="bfloat16"))
-    logits = half.apply({"params": params}, SOURCE, TARGET)
+    logits = fakes.apply(half, params, SOURCE, TARGET)
     assert logits.dtype == jnp.float32
-    expected = model.apply({"params": params}, SOURCE, TARGET)
+    expected = fakes.apply(model, params, SOURCE, TARGET)
     np.testing.assert_allclose(logits, expected, atol=0.15)
     tokens = jnp.ones((1, 2), jnp.int32)
     drawn = jax.eval_shape(lambda: half.init(jax.random.key(0), tokens, tokens)["params"])

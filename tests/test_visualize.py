@@ -78,8 +78,7 @@ def test_learning_curves_of_two_runs_are_drawn_in_two_colours(tmp_path: Path):
     files = []
     for name, offset in (("first", 0.0), ("second", 1.0)):
         lines = [
-            {"step": step, "train/nats_per_token": 5.0 - step + offset, "dev/bleu": 10.0 * step}
-            for step in (1, 2, 3)
+            {"step": step, "train/nats_per_token": 5.0 - step + offset, "dev/bleu": 10.0 * step} for step in (1, 2, 3)
         ]
         files.append(write_run(tmp_path / name, [*lines, {"step": 3, "dev/loss": 2.0}]))
     learning_curves.plot(files, tmp_path / "curves.png")

@@ -44,11 +44,7 @@ def test_any_unicode_survives_the_round_trip(words, text):
 def test_normalising_changes_only_composition_white_space_and_control_characters(text):
     def visible(string: str) -> list[str]:
         composed = unicodedata.normalize("NFC", string)
-        return [
-            c
-            for c in composed
-            if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cs") and c != "▁"
-        ]
+        return [c for c in composed if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cs") and c != "▁"]
 
     assert visible(normalise(text)) == visible(text)
     assert normalise(normalise(text)) == normalise(text)
@@ -84,9 +80,9 @@ def test_encoding_many_is_encoding_each(words):
     tokens, lengths = words.encode_all([*SENTENCES, ""])
     expected = [[*words.encode(sentence), EOS] for sentence in [*SENTENCES, ""]]
     assert np.split(tokens, np.cumsum(lengths))[-2].tolist() == [EOS]
-    assert tokens.tolist() == [
-        token for sentence in expected for token in sentence
-    ] and lengths.tolist() == list(map(len, expected))
+    assert tokens.tolist() == [token for sentence in expected for token in sentence] and lengths.tolist() == list(
+        map(len, expected)
+    )
 
 
 @pytest.mark.parametrize("model", ["bpe", "unigram"])
@@ -94,16 +90,12 @@ def test_the_same_text_gives_the_same_vocabulary(tmp_path, model):
     for name in ("one", "two"):
         assert len(vocabulary.train(iter(SENTENCES), tmp_path / name, 310, model)) == 310
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert Vocabulary.load(tmp_path / "one").encode("A man") == Vocabulary.load(tmp_path / "two").encode(
-        "A man"
-    )
+    assert Vocabulary.load(tmp_path / "one").encode("A man") == Vocabulary.load(tmp_path / "two").encode("A man")
 
 
 @pytest.mark.parametrize("model", ["bpe", "unigram"])
 def test_a_vocabulary_too_large_for_the_text_names_the_largest_that_works(tmp_path, model):
-    with pytest.raises(
-        UserError, match=r"is 9,000, but .* at most .* --data.vocabulary-size \d+ or less"
-    ) as error:
+    with pytest.raises(UserError, match=r"is 9,000, but .* at most .* --data.vocabulary-size \d+ or less") as error:
         vocabulary.train(SENTENCES, tmp_path / "v.model", 9000, model)
     assert not (tmp_path / "v.model").exists()
     largest = int(str(error.value).split()[-3])

@@ -77,10 +77,14 @@ def resolve(workdir: Path, which: str | int | None = None) -> tuple[Path, int]:
         which = "average" if averaged else "best"
     if which == "average":
         if not averaged:
-            raise UserError(f"{workdir} holds no averaged checkpoint; write one with: wmt-transformer average --workdir {workdir}")
+            raise UserError(
+                f"{workdir} holds no averaged checkpoint; write one with: wmt-transformer average --workdir {workdir}"
+            )
         return workdir / "average", averaged[-1]
     if not saved:
-        raise UserError(f"{workdir} holds no checkpoint; train one with: wmt-transformer train CONFIG --workdir {workdir}")
+        raise UserError(
+            f"{workdir} holds no checkpoint; train one with: wmt-transformer train CONFIG --workdir {workdir}"
+        )
     if which == "latest":
         return workdir / "checkpoints", saved[-1]
     if which == "best":
@@ -88,7 +92,9 @@ def resolve(workdir: Path, which: str | int | None = None) -> tuple[Path, int]:
     if str(which).isdigit() and int(which) in saved:
         return workdir / "checkpoints", int(which)
     found = ", ".join(map(str, saved))
-    raise UserError(f"there is no checkpoint {which!r} in {workdir}; there are average, best, latest, and steps {found}")
+    raise UserError(
+        f"there is no checkpoint {which!r} in {workdir}; there are average, best, latest, and steps {found}"
+    )
 
 
 def load_params(workdir: Path, which: str | int | None = None) -> Any:
@@ -124,7 +130,9 @@ def average(workdir: Path, which: Sequence[int]) -> int:
         # Orbax refuses to write a step older than the newest one there.
         if old.name.isdigit() and int(old.name) >= max(which):
             _remove(old)
-    with contextlib.closing(training.Checkpointer(root, preservation_policy=newest, cleanup_tmp_directories=True)) as out:
+    with contextlib.closing(
+        training.Checkpointer(root, preservation_policy=newest, cleanup_tmp_directories=True)
+    ) as out:
         out.save_checkpointables(max(which), {"params": mean}, force=True, overwrite=True)
     return max(which)
 

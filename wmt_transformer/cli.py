@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if not _disk_is_full(error):
             raise
-        say("wmt-transformer: the disk is full; what was saved before is intact: make room and run the same command again")
+        say("wmt-transformer: the disk is full; what was saved is intact: make room and run the same command again")
         code = 2
     sys.exit(code)
 
@@ -175,9 +175,9 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     for (source, reference), hypothesis in list(zip(text, hypotheses, strict=True))[:3]:
         say(f"  source      {source}\n  translation {hypothesis}\n  reference   {reference}")
     say(_table(scores))
-    say(f"{outcome.parameters:,} parameters, {report['total_seconds']:.0f} s in all; a synthetic corpus, for a first look")
+    say(f"{outcome.parameters:,} parameters, {report['total_seconds']:.0f} s in all, on a synthetic corpus")
     say(f"what the decoder looked at: {picture}; the whole report: {workdir / 'report.json'}\n\nNext:")
-    say(f"  wmt-transformer translate --workdir {workdir} \"{example}\"")
+    say(f'  wmt-transformer translate --workdir {workdir} "{example}"')
     say("  wmt-transformer train multi30k_en_de --workdir runs/multi30k_en_de")
     say(f"  tensorboard --logdir {workdir / 'tensorboard'}")
     if options.json:
@@ -240,7 +240,11 @@ def _development_bleu(settings: Config, prepared: Any) -> Any:
 
 
 def _split_scores(
-    workdir: Path, which: str | int | None, split: str, beam_size: int | None = None, alpha: float | None = None
+    workdir: Path,
+    which: str | int | None,
+    split: str,
+    beam_size: int | None = None,
+    alpha: float | None = None,
 ) -> tuple[Any, list[str]]:
     from wmt_transformer.decode.generate import Translator
     from wmt_transformer.evaluate import bleu
@@ -259,7 +263,7 @@ def _table(scores: Any) -> str:
         (
             f"sacreBLEU                  {scores.sacrebleu:6.2f}  {scores.signature}",
             f"chrF2                      {scores.chrf:6.2f}",
-            f"tokenised lower-cased BLEU {scores.tokenized_lowercase_bleu:6.2f}  Moses tokeniser, multi-bleu arithmetic",
+            f"tokenised lower-cased BLEU {scores.tokenized_lowercase_bleu:6.2f}  Moses tokeniser, multi-bleu",
         )
     )
 
@@ -336,7 +340,11 @@ def _whole_file(path: str | None) -> Iterator[IO[str]]:
 
 def _disk_is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error):
+        if getattr(error, "errno", None) in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EFBIG,
+        ) or "No space left on device" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

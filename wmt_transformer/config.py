@@ -191,14 +191,22 @@ def to_json(config: Config) -> str:
 def from_json(text: str) -> Config:
     """Returns the config that `to_json` wrote; raises UserError for a field that this version does not have."""
     raw = json.loads(text)
-    sections = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "decode": DecodeConfig, "mesh": MeshConfig}
+    sections = {
+        "model": ModelConfig,
+        "data": DataConfig,
+        "train": TrainConfig,
+        "decode": DecodeConfig,
+        "mesh": MeshConfig,
+    }
     values: dict[str, Any] = {}
     for name, value in raw.items():
         if name in sections:
             known = {field.name for field in dataclasses.fields(sections[name])}
             unknown = sorted(set(value) - known)
             if unknown:
-                raise UserError(f"config.json has {name}.{unknown[0]}, which this version does not know; use the version that wrote it")
+                raise UserError(
+                    f"config.json has {name}.{unknown[0]}, unknown to this version; use the one that wrote it"
+                )
             value = sections[name](**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
         values[name] = value
     return Config(**values)
@@ -292,7 +300,9 @@ def load(name_or_path: str) -> Config:
     is_path = name_or_path.endswith(".py") or os.sep in name_or_path
     path = Path(name_or_path) if is_path else shipped.get(name_or_path)
     if path is None or not path.is_file():
-        raise UserError(f"there is no config {name_or_path!r}; shipped are {', '.join(shipped)}, and a path to a .py file works too")
+        raise UserError(
+            f"there is no config {name_or_path!r}; shipped are {', '.join(shipped)}, and a path to a .py file works too"
+        )
     spec = importlib.util.spec_from_file_location(f"wmt_transformer_config_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -85,9 +85,7 @@ class Batches:
         if not len(pairs.source_lengths):
             raise ValueError("there are no sentence pairs to make batches of")
         if multiple % host_count:
-            raise ValueError(
-                f"{host_count} hosts cannot share batches whose rows are a multiple of {multiple}"
-            )
+            raise ValueError(f"{host_count} hosts cannot share batches whose rows are a multiple of {multiple}")
         self._pairs, self._seed = pairs, seed
         self._host_index, self._host_count = host_index, host_count
 

@@ -106,9 +106,7 @@ def _multi30k(data: DataConfig, split: Split) -> Iterator[Pair]:
         return text_files.parallel(*(text_files.find(data.path, [f"{name}.gz", name]) for name in names))
     folder = download.cache_folder() / "multi30k"
     fetched = [
-        download.fetch(
-            _MULTI30K_URL.format(f"{name}.gz"), folder / f"{name}.gz", *_MULTI30K_FILES[f"{name}.gz"]
-        )
+        download.fetch(_MULTI30K_URL.format(f"{name}.gz"), folder / f"{name}.gz", *_MULTI30K_FILES[f"{name}.gz"])
         for name in names
     ]
     return text_files.parallel(*fetched)
@@ -174,9 +172,7 @@ def _split_by_components(pairs: Iterable[Pair]) -> dict[Split, list[Pair]]:
     for (_, sentence), component in members.items():
         percent = int.from_bytes(hashlib.sha256(sentence.encode()).digest()[:4], "big") / 2**32 * 100
         small = len(component) <= 20
-        splits["dev" if small and percent < 1.5 else "test" if small and percent < 3 else "train"] += (
-            component
-        )
+        splits["dev" if small and percent < 1.5 else "test" if small and percent < 3 else "train"] += component
     return splits
 
 

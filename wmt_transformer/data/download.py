@@ -51,9 +51,7 @@ def fetch(
             _receive(url, part, size, timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        raise UserError(
-            f"{url} answered {error.code} {error.reason}; try again later, or {by_hand}"
-        ) from error
+        raise UserError(f"{url} answered {error.code} {error.reason}; try again later, or {by_hand}") from error
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(f"cannot download {url}: {reason}; run again to resume, or {by_hand}") from error

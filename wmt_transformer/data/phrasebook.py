@@ -21,7 +21,6 @@ from wmt_transformer.data.phrasebook_choices import (
     ASKED,
     EMBEDDED,
     FLAT,
-    GENDERED,
     NUMBERS,
     OBJECTS,
     OUTSIDE,
@@ -41,11 +40,11 @@ from wmt_transformer.data.phrasebook_choices import (
     travel,
 )
 from wmt_transformer.data.phrasebook_grammar import (
-    I,
     NOT,
     THEY,
     YES,
     Clause,
+    I,
     Noun,
     Phrase,
     Words,
@@ -62,7 +61,16 @@ from wmt_transformer.data.phrasebook_grammar import (
     relative,
     subject_pronoun,
 )
-from wmt_transformer.data.phrasebook_words import BY_NAME, COMPARABLE, NOUNS, OF_KIND, PREDICATES, VERBS, fixed, named
+from wmt_transformer.data.phrasebook_words import (
+    BY_NAME,
+    COMPARABLE,
+    NOUNS,
+    OF_KIND,
+    PREDICATES,
+    VERBS,
+    fixed,
+    named,
+)
 
 
 class Sentence(NamedTuple):
@@ -114,9 +122,7 @@ def any_sentence(source: Source) -> Sentence:
 
 def _finished(en: str, de: str, fr: str, mark: str = ".") -> Sentence:
     space = " " if mark == "?" else ""  # French sets the question mark apart
-    return Sentence(
-        en[0].upper() + en[1:] + mark, de[0].upper() + de[1:] + mark, fr[0].upper() + fr[1:] + space + mark
-    )
+    return Sentence(en[0].upper() + en[1:] + mark, de[0].upper() + de[1:] + mark, fr[0].upper() + fr[1:] + space + mark)
 
 
 def _said(clause: Clause, order: str = "main", front: str = "") -> Words:
@@ -147,7 +153,13 @@ def question(source: Source) -> Sentence:
     en, de, fr = "", "", ""
     if draw > 0.6:
         en, de, fr = "why ", "warum", "pourquoi "
-        if draw > 0.75 and not clause.place and clause.mode != "present" and clause.polarity == YES and not clause.verb.sein:
+        if (
+            draw > 0.75
+            and not clause.place
+            and clause.mode != "present"
+            and clause.polarity == YES
+            and not clause.verb.sein
+        ):
             en, de, fr = "where ", "wo", "où "
             if draw > 0.87 and not clause.time and not clause.adverb:
                 en, de, fr = "when ", "wann", "quand "
@@ -236,9 +248,7 @@ def existence(source: Source) -> Sentence:
 def belonging(source: Source) -> Sentence:
     """Whose a thing is: a dative verb."""
     noun = pick(source, OWNED)
-    thing = phrase(
-        noun, pick(source, ("the", "the", "this")), chance_adjective(source, noun, 0.5), source() < 0.3
-    )
+    thing = phrase(noun, pick(source, ("the", "the", "this")), chance_adjective(source, noun, 0.5), source() < 0.3)
     owner = pick(source, OBJECTS) if source() < 0.3 else something(source, pick(source, ACTORS), "d")
     clause = Clause(thing, words.BELONG, "present", NOT if source() < 0.15 else YES, owner)
     if source() > 0.2:
@@ -265,9 +275,7 @@ def thought(source: Source) -> Sentence:
     else:
         said = _said(doing(source, subject, noun), "verb last")
     if doubt:
-        return _finished(
-            f"{head.en} whether {said.en}", f"{head.de}, ob {said.de}", f"{head.fr} {_if(said.fr)}"
-        )
+        return _finished(f"{head.en} whether {said.en}", f"{head.de}, ob {said.de}", f"{head.fr} {_if(said.fr)}")
     return _finished(f"{head.en} that {said.en}", f"{head.de}, dass {said.de}", f"{head.fr} {elide('que', said.fr)}")
 
 
@@ -315,9 +323,7 @@ def mood(source: Source) -> Sentence:
 
 
 MOODS = [
-    (next(a for a in words.ADJECTIVES if a.en == row[0][0]), name)
-    for row in words.rows(words.MOODS)
-    for name in row[1]
+    (next(a for a in words.ADJECTIVES if a.en == row[0][0]), name) for row in words.rows(words.MOODS) for name in row[1]
 ]
 
 
@@ -355,7 +361,7 @@ def reason(source: Source) -> Sentence:
     return _because(_said(main), _said(second, "verb last"))
 
 
-UNWANTED = frozenset("bad dirty broken boring expensive heavy slow sad".split())
+UNWANTED = frozenset(["bad", "dirty", "broken", "boring", "expensive", "heavy", "slow", "sad"])
 ACQUIRING = [VERBS[name] for name in ("buy", "choose", "borrow", "bring", "look for")]
 ACQUIRING[-1] = ACQUIRING[-1]._replace(objects=tuple(n for n in ACQUIRING[-1].objects if n.kind in "twr"))
 WILLING = [modal for modal in words.MODALS if modal is not CAN]

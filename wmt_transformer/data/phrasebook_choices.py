@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from wmt_transformer.data import phrasebook_words as words
 from wmt_transformer.data.phrasebook_grammar import (
-    I,
     NEVER,
     NOT,
     THEY,
@@ -23,6 +22,7 @@ from wmt_transformer.data.phrasebook_grammar import (
     YOU,
     Adjective,
     Clause,
+    I,
     Modal,
     Noun,
     Phrase,
@@ -163,7 +163,9 @@ def _place(noun: Noun, adjective: Adjective | None, way: str) -> Words:
     declined = there.acc if case == "A" else there.dat
     en = {"at": at, "into": into, "arrive": "at"}.get(way, way)
     return Words(
-        f"{en} {there.en}", german_contraction(f"{preposition} {declined}"), contract(french_preposition, there.fr)
+        f"{en} {there.en}",
+        german_contraction(f"{preposition} {declined}"),
+        contract(french_preposition, there.fr),
     )
 
 
@@ -176,7 +178,12 @@ def position(source: Source, case: str) -> Words:
     return Words(f"{where.en} {there.en}", f"{where.de} {getattr(there, case)}", contract(where.fr, there.fr))
 
 
-DEGREES = [Words("", "", ""), Words("", "", ""), Words("very ", "sehr ", "très "), Words("too ", "zu ", "trop ")]
+DEGREES = [
+    Words("", "", ""),
+    Words("", "", ""),
+    Words("very ", "sehr ", "très "),
+    Words("too ", "zu ", "trop "),
+]
 NOT_GRADED, TOO = frozenset(words.NOT_GRADED.split()), frozenset(words.TOO.split())
 
 
@@ -317,5 +324,3 @@ def travel(source: Source, subject: Phrase, noun: Noun | None) -> Clause:
     to, way = place(source, FAR, "to"), pick(source, WAYS)
     journey = Words(f"{to.en} {way.en}", f"{way.de} {to.de}", f"{to.fr} {way.fr}")
     return Clause(subject, words.TRAVEL, mode, polarity, None, None, adverb, time, journey)
-
-

@@ -664,9 +664,7 @@ def named(names: str) -> tuple[Noun, ...]:
     listed = [name.replace("_", " ") for name in names.split()]
     kinds = "" if listed[0] in BY_NAME else listed[0]
     out = {name[1:] for name in listed if name[0] == "-"}
-    return tuple(
-        noun for noun in NOUNS if (noun.kind in kinds or noun.en[0] in listed) and noun.en[0] not in out
-    )
+    return tuple(noun for noun in NOUNS if (noun.kind in kinds or noun.en[0] in listed) and noun.en[0] not in out)
 
 
 def fixed(table: str) -> list[Words]:
@@ -694,9 +692,7 @@ def _french_present(infinitive: str, given: list[str]) -> tuple[str, ...]:
     return (stem + "e", stem + "e", stem + "ons", stem + "ez", stem + "ent")
 
 
-def _verb(
-    en: list[str], de: list[str], fr: list[str], german_object: str = "A", french_object: str = "A"
-) -> Verb:
+def _verb(en: list[str], de: list[str], fr: list[str], german_object: str = "A", french_object: str = "A") -> Verb:
     base, third, participle = (form.partition(" ") for form in en)
     prefix, _, infinitive = de[0].rpartition("|")
     de_prep, _, de_case = german_object.rpartition("+")
@@ -784,6 +780,5 @@ INTRANSITIVE = _intransitive(INTRANSITIVE_TABLE)
 VERBS = {usage.verb.en[0] + usage.verb.en_prep: usage for usage in (*INTRANSITIVE, *TRANSITIVE)}
 MODALS = [_modal([column.strip() for column in line.split(" | ")]) for line in MODAL_TABLE.strip().splitlines()]
 BELONG, PUT, TRAVEL = (
-    _verb(en, de, fr, *objects)
-    for (en, de, fr), objects in zip(rows(SPECIAL_TABLE), (("D", "D"), (), ()), strict=True)
+    _verb(en, de, fr, *objects) for (en, de, fr), objects in zip(rows(SPECIAL_TABLE), (("D", "D"), (), ()), strict=True)
 )

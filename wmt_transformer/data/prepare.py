@@ -92,9 +92,7 @@ def prepare(
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         advice = "make room, or choose another --workdir" if full else "choose another --workdir"
-        raise UserError(
-            f"cannot write {error.filename or folder}: {error.strerror or error}; {advice}"
-        ) from error
+        raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}; {advice}") from error
     finally:
         for leftover in (building, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -106,9 +104,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
     folder = Path(folder)
     manifest = _manifest(folder)
     if manifest is None:
-        raise UserError(
-            f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first"
-        )
+        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
     dtype, settings = manifest["dtype"], manifest["recipe"]["data"]
     languages = settings["source"], settings["target"]
     return Prepared(
@@ -189,9 +185,7 @@ def _build(
     text = folder / "train.tsv"
     counts, chunks = _normalise_train(data, text, report)
     if not any(chunk.keep.any() for chunk in chunks):
-        raise UserError(
-            f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side"
-        )
+        raise UserError(f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side")
 
     report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
     sample = _sample(text, chunks, max(data.vocabulary_sample // 2, 1))
@@ -207,13 +201,8 @@ def _build(
     text.unlink()
     counts |= {"too_long": trained.too_long, "length_ratio": trained.length_ratio, "kept": trained.kept}
     if not counts["kept"]:
-        raise UserError(
-            f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio"
-        )
-    dev = [
-        [normalise(source), normalise(target)]
-        for source, target in _text(folder, "dev", data.source, data.target)
-    ]
+        raise UserError(f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio")
+    dev = [[normalise(source), normalise(target)] for source, target in _text(folder, "dev", data.source, data.target)]
     tokens.write(folder, "dev", [tokens.encode_pairs(words, dev, dtype)])
 
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
@@ -249,13 +238,9 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def _normalise_train(
-    data: DataConfig, path: Path, report: Callable[[str], None]
-) -> tuple[dict[str, int], list[Chunk]]:
+def _normalise_train(data: DataConfig, path: Path, report: Callable[[str], None]) -> tuple[dict[str, int], list[Chunk]]:
     """Writes normalised pairs as lines source<TAB>target; returns counts so far, and the file's chunks."""
-    counts: dict[str, int] = dict.fromkeys(
-        ("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0
-    )
+    counts: dict[str, int] = dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0)
     hashes, starts, position = array.array("Q"), [], 0
     with open(path, "wb", buffering=1 << 20) as file:
         for source, target in corpora.load(data, "train"):

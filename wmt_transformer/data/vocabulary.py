@@ -83,9 +83,7 @@ class Vocabulary:
         return self._processor.decode(kept)
 
 
-def train(
-    sentences: Iterable[str], path: str | os.PathLike[str], size: int, model: str = "bpe"
-) -> Vocabulary:
+def train(sentences: Iterable[str], path: str | os.PathLike[str], size: int, model: str = "bpe") -> Vocabulary:
     """Trains a vocabulary of `size` pieces on normalised sentences of both languages and writes it to `path`.
 
     The same sentences in the same order give the same vocabulary. Raises UserError when the text does not

@@ -74,9 +74,7 @@ def search(
     """
     batch, width, results = max_lengths.shape[0], beam_size, num_results or beam_size
     if not 1 <= results <= beam_size:
-        raise ValueError(
-            f"num_results is {num_results}, it must be from 1 to beam_size, which is {beam_size}"
-        )
+        raise ValueError(f"num_results is {num_results}, it must be from 1 to beam_size, which is {beam_size}")
     limit_penalty = length_penalty(max_lengths, alpha)
 
     def active(state: _State) -> Bool[Array, "batch"]:
@@ -111,9 +109,7 @@ def search(
         )
         return _State(state.length + 1, last, running, finished, cache)
 
-    only_first = (
-        jnp.full((batch, width), -jnp.inf, jnp.float32).at[:, 0].set(0.0)
-    )  # all start alike: W copies of BOS
+    only_first = jnp.full((batch, width), -jnp.inf, jnp.float32).at[:, 0].set(0.0)  # all start alike: W copies of BOS
     state = _State(
         length=jnp.int32(0),
         last=jnp.full((batch, width), bos, jnp.int32),
@@ -128,16 +124,12 @@ def search(
 
     cut = Hypotheses(state.running.tokens, state.running.scores / limit_penalty[:, None])
     both = _concatenate(state.finished, cut)
-    missing = jnp.concatenate(
-        [jnp.isneginf(state.finished.scores), jnp.zeros(cut.scores.shape, jnp.bool_)], axis=1
-    )
+    missing = jnp.concatenate([jnp.isneginf(state.finished.scores), jnp.zeros(cut.scores.shape, jnp.bool_)], axis=1)
     order = jnp.argsort(missing, axis=1, stable=True)[:, :results]  # both halves are sorted already
     return Hypotheses(_rows(both.tokens, order), _rows(both.scores, order))
 
 
-def length_penalty(
-    length: int | Int[Array, "*shape"], alpha: float | Float[Array, ""]
-) -> Float[Array, "*shape"]:
+def length_penalty(length: int | Int[Array, "*shape"], alpha: float | Float[Array, ""]) -> Float[Array, "*shape"]:
     """Returns ((5 + length) / 6) ** alpha, by which log-probabilities are divided (§6.1)."""
     return ((5.0 + jnp.asarray(length, jnp.float32)) / 6.0) ** alpha
 
@@ -150,9 +142,7 @@ def token_log_probabilities(
     return log_probs.at[..., jnp.asarray(forbidden)].set(-jnp.inf)
 
 
-def _continuations(
-    logits: Array, totals: Array, count: int, forbidden: tuple[int, ...]
-) -> tuple[Array, Array, Array]:
+def _continuations(logits: Array, totals: Array, count: int, forbidden: tuple[int, ...]) -> tuple[Array, Array, Array]:
     """Returns log-probability, origin and token of the `count` best continuations, `[batch, count]` each.
 
     Ranks within each hypothesis first: the `count` best of a sentence are among the `count` best of each.

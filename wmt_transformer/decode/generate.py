@@ -157,9 +157,7 @@ class Translator:
             yield from self._split(text[:middle].strip())
             yield from self._split(text[middle:].strip())
 
-    def _search(
-        self, parts: list[list[int]], count: int, width: int, alpha: float
-    ) -> list[list[Translation]]:
+    def _search(self, parts: list[list[int]], count: int, width: int, alpha: float) -> list[list[Translation]]:
         results: list[list[Translation]] = [[] for _ in parts]
         longest_first = sorted(range(len(parts)), key=lambda i: -len(parts[i]))
         while longest_first:

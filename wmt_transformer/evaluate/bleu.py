@@ -99,7 +99,5 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         try:
             text.append(line.removesuffix(b"\r").decode("utf-8"))
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path}, line {number} is not UTF-8; convert the file, for example with iconv"
-            ) from error
+            raise UserError(f"{path}, line {number} is not UTF-8; convert the file, for example with iconv") from error
     return text

@@ -57,7 +57,10 @@ class Residual(nn.Module):
         self.norm = nn.LayerNorm(self.config.norm_epsilon, dtype=compute_dtype(self.config.compute_dtype))
 
     def __call__(
-        self, x: Float[Array, "..."], sublayer: Callable[[Float[Array, "..."]], Float[Array, "..."]], train: bool
+        self,
+        x: Float[Array, "..."],
+        sublayer: Callable[[Float[Array, "..."]], Float[Array, "..."]],
+        train: bool,
     ) -> Float[Array, "..."]:
         post = self.config.norm_position == "post"
         y = sublayer(x if post else self.norm(x))
@@ -128,7 +131,9 @@ class DecoderLayer(nn.Module):
         attend, cross = self.self_attention, self.cross_attention
         filled = cache
 
-        def attend_to_cache(y: Float[Array, "batch hypotheses d_model"]) -> Float[Array, "batch hypotheses d_model"]:
+        def attend_to_cache(
+            y: Float[Array, "batch hypotheses d_model"],
+        ) -> Float[Array, "batch hypotheses d_model"]:
             nonlocal filled
             new = attend.keys_values(y)
             filled = KVCache(*(old.at[:, :, index].set(now) for old, now in zip(cache, new, strict=True)))

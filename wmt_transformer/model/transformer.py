@@ -35,7 +35,10 @@ class Embedding(nn.Module):
         self.table = self.param("table", init, (self.config.vocabulary_size, d_model))
 
     def __call__(
-        self, tokens: Int[Array, "batch length"], positions: Float[Array, "#length d_model"], train: bool = False
+        self,
+        tokens: Int[Array, "batch length"],
+        positions: Float[Array, "#length d_model"],
+        train: bool = False,
     ) -> Float[Array, "batch length d_model"]:
         x = self.table[tokens] * self.config.d_model**0.5 + positions
         x = x.astype(compute_dtype(self.config.compute_dtype))
@@ -56,7 +59,10 @@ class Transformer(nn.Module):
         if config.tied_embeddings != "all":
             self.source_embedding = Embedding(config)
         if config.tied_embeddings == "none":
-            shape, init = (config.vocabulary_size, config.d_model), nn.initializers.normal(config.d_model**-0.5)
+            shape, init = (
+                (config.vocabulary_size, config.d_model),
+                nn.initializers.normal(config.d_model**-0.5),
+            )
             self.output_table = self.param("output_table", init, shape)
         if config.positions == "learned":
             shape, init = (config.max_positions, config.d_model), nn.initializers.normal(config.d_model**-0.5)
@@ -106,7 +112,11 @@ class Transformer(nn.Module):
         return x if self.config.norm_position == "post" else self.decoder_norm(x)
 
     def start_cache(
-        self, encoded: Float[Array, "batch source d_model"], source: Int[Array, "batch source"], num_hypotheses: int, length: int
+        self,
+        encoded: Float[Array, "batch source d_model"],
+        source: Int[Array, "batch source"],
+        num_hypotheses: int,
+        length: int,
     ) -> tuple[tuple[KVCache, ...], Memory]:
         """Returns empty self-attention caches for `length` positions of every hypothesis, and the memory.
 

@@ -193,7 +193,12 @@ class Development:
     """Measures parameters on the development set: loss, perplexity, accuracy, and what `evaluate` adds."""
 
     def __init__(
-        self, config: Config, prepared: Prepared, eval_step: Any, mesh: jax.sharding.Mesh, evaluate: Evaluate | None
+        self,
+        config: Config,
+        prepared: Prepared,
+        eval_step: Any,
+        mesh: jax.sharding.Mesh,
+        evaluate: Evaluate | None,
     ) -> None:
         data = config.data
         # Few shapes: each is one more program to compile, and the development set is small.
@@ -259,9 +264,7 @@ def mesh_of(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Any]:
     return jax.set_mesh(mesh)
 
 
-def _start(
-    checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.sharding.Mesh, seed: int
-) -> TrainState:
+def _start(checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.sharding.Mesh, seed: int) -> TrainState:
     saved = checkpoints.steps()
     if not saved:
         return initial_state(model, update, mesh, seed)
@@ -285,5 +288,7 @@ def _out_of_patience(scores: list[float], patience: int) -> bool:
 
 def _summary(step: int, measured: dict[str, float], text: str) -> str:
     bleu = f"  BLEU {measured['dev/bleu']:.1f}" if "dev/bleu" in measured else ""
-    line = f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}{bleu}"
+    line = (
+        f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}{bleu}"
+    )
     return f"{line}\n{text}" if text else line

@@ -45,7 +45,9 @@ def cross_entropy(
     sharded by rows stays sharded.
     """
     rows = target.shape[0]
-    slices = next(n for n in range(1, rows + 1) if rows % n == 0 and (rows // n) * target.shape[1] <= slice_tokens or n == rows)
+    slices = next(
+        n for n in range(1, rows + 1) if (rows % n == 0 and (rows // n) * target.shape[1] <= slice_tokens) or n == rows
+    )
     return _cross_entropy(slices, smoothing, states, table, target)
 
 
@@ -110,7 +112,9 @@ def _forward(
     return sums, (jnp.moveaxis(d_states, 0, 1).reshape(states.shape), d_table)
 
 
-def _backward(slices: int, smoothing: float, saved: tuple[Array, Array], cotangent: LossSums) -> tuple[Array, Array, None]:
+def _backward(
+    slices: int, smoothing: float, saved: tuple[Array, Array], cotangent: LossSums
+) -> tuple[Array, Array, None]:
     d_states, d_table = saved
     return d_states * cotangent.loss.astype(d_states.dtype), d_table * cotangent.loss, None
 

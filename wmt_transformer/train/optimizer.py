@@ -8,7 +8,7 @@ from wmt_transformer.config import TrainConfig
 
 
 def learning_rate(step: int | Int[Array, ""], d_model: int, warmup_steps: int, factor: float = 1.0) -> Float[Array, ""]:
-    """Returns factor · d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5), with steps counted from 1 (equation 3)."""
+    """Returns factor · d_model^-0.5 · min(step^-0.5, step · warmup_steps^-1.5), steps from 1 (equation 3)."""
     step = jnp.asarray(step, jnp.float32)
     return factor * d_model**-0.5 * jnp.minimum(step**-0.5, step * warmup_steps**-1.5)
 
@@ -19,7 +19,7 @@ def optimizer(train: TrainConfig, d_model: int) -> optax.GradientTransformation:
     optax counts updates from 0 and the paper from 1.
     """
     return optax.adam(
-        lambda count: learning_rate(count + 1, d_model, train.warmup_steps, train.learning_rate),
+        lambda count: learning_rate(jnp.asarray(count) + 1, d_model, train.warmup_steps, train.learning_rate),
         b1=train.adam_b1,
         b2=train.adam_b2,
         eps=train.adam_epsilon,

@@ -14,7 +14,9 @@ def make_mesh(config: MeshConfig) -> Mesh:
     devices = jax.device_count()
     size = devices if config.data == -1 else config.data
     if size != devices:
-        raise UserError(f"--mesh.data {config.data} does not use the {devices} devices there are; give {devices}, or -1 for all")
+        raise UserError(
+            f"--mesh.data {config.data} does not use the {devices} devices there are; give {devices}, or -1 for all"
+        )
     # Auto: Linen's modules do not name the sharding of what they compute, as Explicit axes would require.
     return jax.make_mesh((size,), ("data",), axis_types=(AxisType.Auto,))
 

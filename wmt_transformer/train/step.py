@@ -1,7 +1,7 @@
 """One update of the parameters, and one measurement on held-out text: the two functions that are compiled."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,11 @@ def loss_sums(
     model: Transformer, params: Any, batch: Batch, smoothing: float, dropout_key: Array | None = None
 ) -> LossSums:
     """Returns the loss of one batch; dropout acts where a key is given."""
-    train = dropout_key is not None
+    train, apply = dropout_key is not None, cast(Any, model.apply)
     rngs = {"dropout": dropout_key} if train else {}
-    states = model.apply({"params": params}, batch.source, batch.target, train, rngs=rngs, method="states")
-    table = model.apply({"params": params}, method="vocabulary_table")
-    return cross_entropy(states, table, batch.target, smoothing)
+    states = apply({"params": params}, batch.source, batch.target, train, rngs=rngs, method="states")
+    table = apply({"params": params}, method="vocabulary_table")
+    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing)
 
 
 def gradients(
@@ -76,7 +76,9 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, moments), StepMetrics(sums, optax.tree.norm(gradient))
 
-    return jax.jit(step, donate_argnums=0, in_shardings=(replicated(mesh), by_rows(mesh)), out_shardings=replicated(mesh))
+    return jax.jit(
+        step, donate_argnums=0, in_shardings=(replicated(mesh), by_rows(mesh)), out_shardings=replicated(mesh)
+    )
 
 
 def make_eval_step(model: Transformer, mesh: Mesh) -> Callable[[Any, Batch], LossSums]:

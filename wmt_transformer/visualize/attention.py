@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -31,13 +31,14 @@ def cross_attention_map(translator: Translator, text: str, path: Path, layer: in
     explicit = Transformer(dataclasses.replace(config, attention="explicit"))
 
     def weights(params: Any, source: jax.Array, target: jax.Array) -> jax.Array:
-        _, kept = explicit.apply({"params": params}, source, target, method="states", mutable="intermediates")
+        apply = cast(Any, explicit.apply)
+        _, kept = apply({"params": params}, source, target, method="states", mutable="intermediates")
         return kept["intermediates"][name]["cross_attention"]["attention_weights"][0][0]
 
     arrays = (np.asarray([ids], np.int32) for ids in (source, target))
     heads = np.asarray(jax.jit(weights)(translator.params, *arrays))
-    pieces = [[*vocabulary.pieces(line), "<end>"] for line in (text, translation)]
-    heat_map(heads, *pieces, path, title=f"{text}\n{translation}")
+    names, results = ([*vocabulary.pieces(line), "<end>"] for line in (text, translation))
+    heat_map(heads, names, results, path, title=f"{text}\n{translation}")
     return translation
 
 
@@ -75,9 +76,7 @@ def heat_map(
             panel.axis("off")
             continue
         panel.imshow(heads[head], cmap="Blues", vmin=0.0, vmax=1.0)
-        panel.set_xticks(
-            range(len(source_pieces)), [label(piece) for piece in source_pieces], rotation=90, fontsize=9
-        )
+        panel.set_xticks(range(len(source_pieces)), [label(piece) for piece in source_pieces], rotation=90, fontsize=9)
         panel.set_yticks(range(len(target_pieces)), [label(piece) for piece in target_pieces], fontsize=9)
         panel.xaxis.tick_top()
         panel.tick_params(length=0)

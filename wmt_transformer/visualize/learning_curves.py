@@ -32,9 +32,7 @@ def plot(metrics_files: Sequence[Path], path: Path) -> None:
             label=f"{name}, train",
         )
         losses.plot(*curve(lines, "dev/loss"), color=colour, linewidth=1.8, label=f"{name}, dev")
-        scores.plot(
-            *curve(lines, "dev/bleu"), color=colour, linewidth=1.8, marker="o", markersize=3, label=name
-        )
+        scores.plot(*curve(lines, "dev/bleu"), color=colour, linewidth=1.8, marker="o", markersize=3, label=name)
     losses.set(title="loss (nats per token)", xlabel="step")
     scores.set(title="dev BLEU", xlabel="step", ylim=(0, None))
     for panel in (losses, scores):
