@@ -11,23 +11,19 @@ import sys
 
 import pytest
 
-from wmt_transformer.data import phrasebook, phrasebook_words
+from wmt_transformer.data import phrasebook_words
 from wmt_transformer.data.phrasebook import Sentence, generate, split_of
-from wmt_transformer.data.phrasebook_choices import HABITS, OBJECTS, STATED, SUBJECTS
+from wmt_transformer.data.phrasebook_choices import ACTORS, HABITS, OBJECTS, STATED, SUBJECTS
+from wmt_transformer.data.phrasebook_clauses import Clause, being, english, french, german
 from wmt_transformer.data.phrasebook_grammar import (
     NEVER,
     NOT,
     YES,
-    Clause,
     Words,
     an,
-    being,
     both,
     contract,
     elide,
-    english,
-    french,
-    german,
     german_contraction,
     object_pronoun,
     phrase,
@@ -39,7 +35,7 @@ from wmt_transformer.data.phrasebook_words import ADJECTIVES, BY_NAME, DITRANSIT
 ADJECTIVE = {adjective.en: adjective for adjective in ADJECTIVES}
 GIVEN = {usage.verb.en[0]: usage.verb for usage in DITRANSITIVE}
 CAN, MUST, WANT, _ = MODALS
-I, HE, SHE, WE, THEY = STATED
+ICH, HE, SHE, WE, THEY = STATED
 ME, HIM, HER, US, YOU, THEM = OBJECTS
 
 
@@ -60,7 +56,7 @@ def corpora() -> dict[str, list[Sentence]]:
     """Makes the corpora in a process of their own: here every call has its types checked, which takes minutes."""
     code = (
         "import json; from wmt_transformer.data.phrasebook import generate\n"
-        "jobs = {'train': (100_000, 1), 'dev': (600, 2), 'test': (600, 3), 'train again': (30_000, 4)}\n"
+        "jobs = {'train': (100_000, 1), 'dev': (300, 2), 'test': (300, 3), 'train again': (30_000, 4)}\n"
         "print(json.dumps({name: list(generate(name.split()[0], *job)) for name, job in jobs.items()}))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=_environment("0"), capture_output=True, check=True)
@@ -247,7 +243,7 @@ def test_english_articles_follow_the_sound():
             ("they have never drunk water", "sie haben nie Wasser getrunken", "ils n'ont jamais bu d'eau"),
         ),
         (
-            Clause(I, verb("answer"), "perfect", direct=HER),
+            Clause(ICH, verb("answer"), "perfect", direct=HER),
             ("I have answered her", "ich habe ihr geantwortet", "je lui ai répondu"),
         ),
         (
@@ -271,7 +267,7 @@ def test_english_articles_follow_the_sound():
             ("she gives the book to him", "sie gibt ihm das Buch", "elle lui donne le livre"),
         ),
         (
-            Clause(I, verb("wait for"), polarity=NOT, direct=the("bus")),
+            Clause(ICH, verb("wait for"), polarity=NOT, direct=the("bus")),
             ("I do not wait for the bus", "ich warte nicht auf den Bus", "je n'attends pas le bus"),
         ),
         (
@@ -358,22 +354,14 @@ def test_splits_share_no_sentence_in_any_language(corpora):
     for one, other in itertools.combinations([corpora[split] for split in ("train", "dev", "test")], 2):
         for language in range(3):
             assert not {s[language] for s in one} & {s[language] for s in other}
-    assert [len(corpora[split]) for split in ("train", "dev", "test")] == [100_000, 600, 600]
+    assert [len(corpora[split]) for split in ("train", "dev", "test")] == [100_000, 300, 300]
 
 
-def test_sentences_with_the_same_translation_are_in_the_same_split(corpora):
-    seen: dict[tuple[int, str], str] = {}
-    for sentence in itertools.chain(*corpora.values()):
-        split = split_of(sentence.en)
-        for language in (1, 2):
-            assert seen.setdefault((language, sentence[language]), split) == split, sentence
-
-
-def test_only_pronouns_are_alike_in_german_or_french(train):
-    """Every pair of distinct English sentences with one translation differs in him, her, it, them."""
+def test_sentences_with_the_same_translation_differ_in_a_pronoun_only_and_so_share_a_split(corpora):
+    assert split_of("We see her.") == split_of("We see them.") == split_of("We see him.")
     for language in (1, 2):
         seen: dict[str, str] = {}
-        for sentence in train:
+        for sentence in itertools.chain(*corpora.values()):
             key = re.sub(r"\b(him|her|it)\b", "them", sentence.en)
             assert seen.setdefault(sentence[language], key) == key, sentence
 
@@ -418,13 +406,13 @@ def test_no_two_nouns_share_a_german_or_french_word_and_no_two_adjectives():
 def test_a_million_distinct_sentences_are_possible():
     """Counts only "The man buys the apple": subject and object with an adjective or none, present, affirmed."""
     fitting = phrasebook_words.FITTING
-    actors = sum(1 + len(fitting[noun]) for noun in phrasebook.ACTORS)
+    actors = sum(1 + len(fitting[noun]) for noun in ACTORS)
     acts = sum(1 + len(fitting[noun]) for usage in phrasebook_words.TRANSITIVE for noun in usage.objects)
     people = math.prod((actors, acts)) - sum(  # nobody does it to himself
         (1 + len(fitting[noun])) ** 2
         for usage in phrasebook_words.TRANSITIVE
         for noun in usage.objects
-        if noun in phrasebook.ACTORS
+        if noun in ACTORS
     )
     assert people > 1_000_000
 
@@ -433,11 +421,11 @@ def test_a_million_distinct_sentences_are_possible():
 LINT = {
     "en": (
         r"\ba [aeio]|\ba u(?!ni)|\ban [^aeiou]",
-        r"^(?:He|She|It) (?:have|do|are)\b|^(?:They|We|I) (?:has|does|is)\b|\b(\w+) \1\b",
+        r"^(?:He|She|It) (?:have|do|are)\b|^(?:They|We|I) (?:has|does|is)\b|\b(?!cook)(\w+) \1\b",
     ),
     "de": (
         r"\b(?:in|an|zu|von) dem\b|\b(?:in|an) das\b|\bzu der\b",
-        r"\b(?:ein|kein|mein|unser) [a-zäöüß]+e |\bnicht (?:ein|eine|einen)\b",
+        r"\b(?:ein|kein|mein|unser) [a-zäöüß]+e |\bnicht (?:eine|einen|einem)\b",
         r"\b(?:den|dem) (?:Herr|Nachbar|Student|Junge|Kollege|Polizist)\b",
     ),
     "fr": (
@@ -455,7 +443,7 @@ def test_fifty_thousand_sentences_pass_the_lint(train, language):
     for sentence in train[:50_000]:
         text = getattr(sentence, language)
         assert not bad.search(text), text
-        assert re.fullmatch(r"[A-ZÀÉÊÎŒ][\w' ,’-]*[\w](?:\.| ?\?)", text), text
+        assert re.fullmatch(r"[A-ZÀÉÊÎÜŒ][\w' ,-]*[\w](?:\.| ?\?)", text), text
         assert "  " not in text and " ," not in text, text
         assert text.endswith("?") == sentence.en.endswith("?"), text
 

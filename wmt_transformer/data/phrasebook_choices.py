@@ -12,17 +12,17 @@ from functools import cache
 from typing import TypeVar
 
 from wmt_transformer.data import phrasebook_words as words
+from wmt_transformer.data.phrasebook_clauses import Clause
 from wmt_transformer.data.phrasebook_grammar import (
     NEVER,
     NOT,
+    SPEAKER,
     THEY,
     THIRD,
     WE,
     YES,
     YOU,
     Adjective,
-    Clause,
-    I,
     Modal,
     Noun,
     Phrase,
@@ -40,7 +40,7 @@ Source = Callable[[], float]
 T = TypeVar("T")
 
 SUBJECTS = {
-    "I": Phrase("I", "ich", "", "", "je", I, "m", "m"),
+    "I": Phrase("I", "ich", "", "", "je", SPEAKER, "m", "m"),
     "he": Phrase("he", "er", "", "", "il", THIRD, "m", "m"),
     "she": Phrase("she", "sie", "", "", "elle", THIRD, "f", "f"),
     "we": Phrase("we", "wir", "", "", "nous", WE, "m", "m"),
@@ -142,8 +142,8 @@ def something(source: Source, noun: Noun, kinds: str, owner: str = "") -> Phrase
 
 def owner_of(subject: Phrase, noun: Noun | None) -> str:
     """Gives the possessive that refers to a subject, "" where its gender is not the same in every language."""
-    if subject.person in (I, WE, YOU) or subject is WHO:
-        return {I: "my", WE: "our"}.get(subject.person, "")
+    if subject.person in (SPEAKER, WE, YOU) or subject is WHO:
+        return {SPEAKER: "my", WE: "our"}.get(subject.person, "")
     if noun and (noun.kind != "p" or noun.de_gender == "n"):
         return ""
     return "their" if subject.person == THEY else "his" if subject.fr_gender == "m" else "her"

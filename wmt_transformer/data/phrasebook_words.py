@@ -394,104 +394,172 @@ UNFITTING = {
 # that are not regular in -er also je, il, nous, vous, ils, participle; "être" at the end where it is the auxiliary
 # | the French object: A direct, D with à or lui, else its preposition | objects: class letters, then words, then
 # words taken out again with a minus | how it is used: s a state (no perfect, no place), a also said of animals,
-# m a place goes with it, - nothing.
+# else the letter of the places where one does it (WHERE; m anywhere), - none.
 TRANSITIVE_TABLE = """
-buy buys bought | kaufen kaufe kauft gekauft haben | A | acheter achète achète achetons achetez achètent acheté | A | fmdrwtvu | b
-sell sells sold | verkaufen verkaufe verkauft verkauft haben | A | vendre vends vend vendons vendez vendent vendu | A | frwtvum | b
-eat eats eaten | essen esse isst gegessen haben | A | manger mange mange mangeons mangez mangent mangé | A | fm | k
-drink drinks drunk | trinken trinke trinkt getrunken haben | A | boire bois boit buvons buvez boivent bu | A | d | k
+buy buys bought | kaufen kaufe kauft gekauft haben | A
+  | acheter achète achète achetons achetez achètent acheté | A | fmdrwtvu | b
+sell sells sold | verkaufen verkaufe verkauft verkauft haben | A
+  | vendre vends vend vendons vendez vendent vendu | A | frwtvum | b
+eat eats eaten | essen esse isst gegessen haben | A
+  | manger mange mange mangeons mangez mangent mangé | A | fm | k
+drink drinks drunk | trinken trinke trinkt getrunken haben | A
+  | boire bois boit buvons buvez boivent bu | A | d | k
 read reads read | lesen lese liest gelesen haben | A | lire lis lit lisons lisez lisent lu | A | r | l
-write writes written | schreiben schreibe schreibt geschrieben haben | A | écrire écris écrit écrivons écrivez écrivent écrit | A | r -newspaper -magazine | l
+write writes written | schreiben schreibe schreibt geschrieben haben | A
+  | écrire écris écrit écrivons écrivez écrivent écrit | A | r -newspaper -magazine | l
 see sees seen | sehen sehe sieht gesehen haben | A | voir vois voit voyons voyez voient vu | A | pavst | a
 like likes liked | mögen mag mag gemocht haben | A | apprécier | A | pafmdrwsv | s
 love loves loved | lieben liebe liebt geliebt haben | A | aimer | A | pamdf | s
-know knows known | kennen kenne kennt gekannt haben | A | connaître connais connaît connaissons connaissez connaissent connu | A | p city village museum castle park hotel restaurant zoo island book novel poem story dog horse | s
+know knows known | kennen kenne kennt gekannt haben | A
+  | connaître connais connaît connaissons connaissez connaissent connu | A | p city village museum castle
+  park hotel restaurant zoo island book novel poem story dog horse | s
 have has had | haben habe hat gehabt haben | A | avoir ai a avons avez ont eu | A | atvwur | s
 look_for looks_for looked_for | suchen suche sucht gesucht haben | A | chercher | A | patwrs | a
 find finds found | finden finde findet gefunden haben | A | trouver | A | atwr | m
-wait_for waits_for waited_for | warten warte wartet gewartet haben | auf+A | attendre attends attend attendons attendez attendent attendu | A | p bus train taxi plane ship | m
+wait_for waits_for waited_for | warten warte wartet gewartet haben | auf+A
+  | attendre attends attend attendons attendez attendent attendu | A | p bus train taxi plane ship | m
 look_at looks_at looked_at | an|sehen sehe sieht angesehen haben | A | regarder | A | patsv | a
-visit visits visited | besuchen besuche besucht besucht haben | A | visiter | A | city castle museum church school university island zoo village factory library park market farm hospital theater | -
+visit visits visited | besuchen besuche besucht besucht haben | A
+  | visiter | A | city castle museum church school university island zoo village factory library park
+  market farm hospital theater | -
 invite invites invited | ein|laden lade lädt eingeladen haben | A | inviter | A | p -baby | -
-call calls called | an|rufen rufe ruft angerufen haben | A | appeler appelle appelle appelons appelez appellent appelé | A | p -baby | -
-answer answers answered | antworten antworte antwortet geantwortet haben | D | répondre réponds répond répondons répondez répondent répondu | D | p -baby | -
+call calls called | an|rufen rufe ruft angerufen haben | A
+  | appeler appelle appelle appelons appelez appellent appelé | A | p -baby | -
+answer answers answered | antworten antworte antwortet geantwortet haben | D
+  | répondre réponds répond répondons répondez répondent répondu | D | p -baby | -
 help helps helped | helfen helfe hilft geholfen haben | D | aider | A | pa | h
 thank thanks thanked | danken danke dankt gedankt haben | D | remercier | A | p -baby | -
-follow follows followed | folgen folge folgt gefolgt sein | D | suivre suis suit suivons suivez suivent suivi | A | pa car bus truck taxi | a
+follow follows followed | folgen folge folgt gefolgt sein | D
+  | suivre suis suit suivons suivez suivent suivi | A | pa car bus truck taxi | a
 listen_to listens_to listened_to | zu|hören höre hört zugehört haben | D | écouter | A | p -baby | -
 meet meets met | treffen treffe trifft getroffen haben | A | rencontrer | A | p -baby | m
-understand understands understood | verstehen verstehe versteht verstanden haben | A | comprendre comprends comprend comprenons comprenez comprennent compris | A | p story text poem novel letter book -baby | s
+understand understands understood | verstehen verstehe versteht verstanden haben | A
+  | comprendre comprends comprend comprenons comprenez comprennent compris | A | p story text poem novel
+  letter book -baby | s
 bring brings brought | bringen bringe bringt gebracht haben | A | apporter | A | fmdrt | -
-open opens opened | auf|machen mache macht aufgemacht haben | A | ouvrir ouvre ouvre ouvrons ouvrez ouvrent ouvert | A | box bag suitcase bottle cupboard letter gift umbrella | h
-close closes closed | zu|machen mache macht zugemacht haben | A | fermer | A | box bag suitcase bottle cupboard umbrella | h
-wash washes washed | waschen wasche wäscht gewaschen haben | A | laver | A | w dog car cup plate knife spoon fork bottle apple pear tomato carrot truck -hat -ring -shoe -boot -tie -suit | k
-clean cleans cleaned | putzen putze putzt geputzt haben | A | nettoyer nettoie nettoie nettoyons nettoyez nettoient nettoyé | A | kitchen bedroom house office table mirror lamp shoe boot bicycle car cupboard shelf | -
-repair repairs repaired | reparieren repariere repariert repariert haben | A | réparer répare répare réparons réparez réparent réparé | A | v chair table bed sofa armchair bench lamp radio computer camera guitar phone watch umbrella toy | h
-carry carries carried | tragen trage trägt getragen haben | A | porter | A | suitcase bag box basket child baby chair bottle radio guitar ball lamp mirror picture plate | -
+open opens opened | auf|machen mache macht aufgemacht haben | A
+  | ouvrir ouvre ouvre ouvrons ouvrez ouvrent ouvert | A | box bag suitcase bottle cupboard letter gift
+  umbrella | h
+close closes closed | zu|machen mache macht zugemacht haben | A
+  | fermer | A | box bag suitcase bottle cupboard umbrella | h
+wash washes washed | waschen wasche wäscht gewaschen haben | A
+  | laver | A | w dog car cup plate knife spoon fork bottle apple pear tomato carrot truck -hat -ring -shoe
+  -boot -tie -suit | k
+clean cleans cleaned | putzen putze putzt geputzt haben | A
+  | nettoyer nettoie nettoie nettoyons nettoyez nettoient nettoyé | A | kitchen bedroom house office table
+  mirror lamp shoe boot bicycle car cupboard shelf | -
+repair repairs repaired | reparieren repariere repariert repariert haben | A
+  | réparer répare répare réparons réparez réparent réparé | A | v chair table bed sofa armchair bench lamp
+  radio computer camera guitar phone watch umbrella toy | h
+carry carries carried | tragen trage trägt getragen haben | A
+  | porter | A | suitcase bag box basket child baby chair bottle radio guitar ball lamp mirror picture
+  plate | -
 draw draws drawn | zeichnen zeichne zeichnet gezeichnet haben | A | dessiner | A | pavus | h
-photograph photographs photographed | fotografieren fotografiere fotografiert fotografiert haben | A | photographier | A | pavs | -
-lose loses lost | verlieren verliere verliert verloren haben | A | perdre perds perd perdons perdez perdent perdu | A | key ring bag umbrella hat phone watch ball suitcase scarf camera pencil letter book map cap | m
+photograph photographs photographed | fotografieren fotografiere fotografiert fotografiert haben | A
+  | photographier | A | pavs | -
+lose loses lost | verlieren verliere verliert verloren haben | A
+  | perdre perds perd perdons perdez perdent perdu | A | key ring bag umbrella hat phone watch ball
+  suitcase scarf camera pencil letter book map cap | m
 forget forgets forgotten | vergessen vergesse vergisst vergessen haben | A | oublier | A | rtw -ring | m
-hear hears heard | hören höre hört gehört haben | A | entendre entends entend entendons entendez entendent entendu | A | pav radio guitar story -bicycle | a
-choose chooses chosen | aus|suchen suche sucht ausgesucht haben | A | choisir choisis choisit choisissons choisissez choisissent choisi | A | wtfru | -
-pack packs packed | ein|packen packe packt eingepackt haben | A | emballer | A | gift plate cup knife lamp mirror picture bottle toy camera ring book hat shoe cake candle radio | -
-borrow borrows borrowed | aus|leihen leihe leiht ausgeliehen haben | A | emprunter | A | book novel magazine umbrella tool camera guitar computer car bicycle truck motorcycle suitcase | -
-prepare prepares prepared | zu|bereiten bereite bereitet zubereitet haben | A | préparer | A | soup meat fish pizza sandwich cake rice coffee tea lemonade | k
-cut cuts cut | schneiden schneide schneidet geschnitten haben | A | couper | A | bread cheese meat apple pear tomato carrot onion lemon cake pizza mushroom peach sausage potato banana | k
+hear hears heard | hören höre hört gehört haben | A
+  | entendre entends entend entendons entendez entendent entendu | A | pav radio guitar story -bicycle | a
+choose chooses chosen | aus|suchen suche sucht ausgesucht haben | A
+  | choisir choisis choisit choisissons choisissez choisissent choisi | A | wtfru | -
+pack packs packed | ein|packen packe packt eingepackt haben | A
+  | emballer | A | gift plate cup knife lamp mirror picture bottle toy camera ring book hat shoe cake
+  candle radio | -
+borrow borrows borrowed | aus|leihen leihe leiht ausgeliehen haben | A
+  | emprunter | A | book novel magazine umbrella tool camera guitar computer car bicycle truck motorcycle
+  suitcase | -
+prepare prepares prepared | zu|bereiten bereite bereitet zubereitet haben | A
+  | préparer | A | soup meat fish pizza sandwich cake rice coffee tea lemonade | k
+cut cuts cut | schneiden schneide schneidet geschnitten haben | A
+  | couper | A | bread cheese meat apple pear tomato carrot onion lemon cake pizza mushroom peach sausage
+  potato banana | k
 greet greets greeted | begrüßen begrüße begrüßt begrüßt haben | A | saluer | A | p -baby | m
-admire admires admired | bewundern bewundere bewundert bewundert haben | A | admirer | A | p picture castle church city garden island bridge dress ring photo ship -baby | -
-use uses used | benutzen benutze benutzt benutzt haben | A | utiliser | A | knife spoon fork computer phone camera umbrella mirror tool map pencil lamp box basket | h
-hide hides hidden | verstecken verstecke versteckt versteckt haben | A | cacher | A | key ring gift letter bottle box ball toy knife photo picture phone cookie egg | h
-translate translates translated | übersetzen übersetze übersetzt übersetzt haben | A | traduire traduis traduit traduisons traduisez traduisent traduit | A | r -newspaper -magazine | -
-build builds built | bauen baue baut gebaut haben | A | construire construis construit construisons construisez construisent construit | A | house castle bridge table shelf bench ship | -
-feed feeds fed | füttern füttere füttert gefüttert haben | A | nourrir nourris nourrit nourrissons nourrissez nourrissent nourri | A | a baby | h
+admire admires admired | bewundern bewundere bewundert bewundert haben | A
+  | admirer | A | p picture castle church city garden island bridge dress ring photo ship -baby | -
+use uses used | benutzen benutze benutzt benutzt haben | A
+  | utiliser | A | knife spoon fork computer phone camera umbrella mirror tool map pencil lamp box basket |
+  h
+hide hides hidden | verstecken verstecke versteckt versteckt haben | A
+  | cacher | A | key ring gift letter bottle box ball toy knife photo picture phone cookie egg | h
+translate translates translated | übersetzen übersetze übersetzt übersetzt haben | A
+  | traduire traduis traduit traduisons traduisez traduisent traduit | A | r -newspaper -magazine | -
+build builds built | bauen baue baut gebaut haben | A
+  | construire construis construit construisons construisez construisent construit | A | house castle
+  bridge table shelf bench ship | -
+feed feeds fed | füttern füttere füttert gefüttert haben | A
+  | nourrir nourris nourrit nourrissons nourrissez nourrissent nourri | A | a baby | h
 watch watches watched | beobachten beobachte beobachtet beobachtet haben | A | observer | A | pa | m
-protect protects protected | beschützen beschütze beschützt beschützt haben | A | protéger protège protège protégeons protégez protègent protégé | A | pa | -
+protect protects protected | beschützen beschütze beschützt beschützt haben | A
+  | protéger protège protège protégeons protégez protègent protégé | A | pa | -
 wake wakes woken | wecken wecke weckt geweckt haben | A | réveiller | A | p dog cat | -
-dream_of dreams_of dreamed_of | träumen träume träumt geträumt haben | von+D | rêver | de | p horse car castle island dog ship | -
+dream_of dreams_of dreamed_of | träumen träume träumt geträumt haben | von+D
+  | rêver | de | p horse car castle island dog ship | -
 think_of thinks_of thought_of | denken denke denkt gedacht haben | an+A | penser | à | p dog cat horse | -
 talk_to talks_to talked_to | sprechen spreche spricht gesprochen haben | mit+D | parler | D | p | m
-play_with plays_with played_with | spielen spiele spielt gespielt haben | mit+D | jouer | avec | dog cat rabbit child ball toy boy girl baby monkey brother sister | o
+play_with plays_with played_with | spielen spiele spielt gespielt haben | mit+D
+  | jouer | avec | dog cat rabbit child ball toy boy girl baby monkey brother sister | o
 dance_with dances_with danced_with | tanzen tanze tanzt getanzt haben | mit+D | danser | avec | p -baby | o
-work_with works_with worked_with | arbeiten arbeite arbeitet gearbeitet haben | mit+D | travailler | avec | p -baby -child | o
+work_with works_with worked_with | arbeiten arbeite arbeitet gearbeitet haben | mit+D
+  | travailler | avec | p -baby -child | o
 """
 
 # With a person who receives: "gives the woman the book". The same columns.
 DITRANSITIVE_TABLE = """
 give gives given | geben gebe gibt gegeben haben | A | donner | A | frwtm | -
 show shows shown | zeigen zeige zeigt gezeigt haben | A | montrer | A | rwtvasu | -
-send sends sent | schicken schicke schickt geschickt haben | A | envoyer envoie envoie envoyons envoyez envoient envoyé | A | rwt | -
-sell sells sold | verkaufen verkaufe verkauft verkauft haben | A | vendre vends vend vendons vendez vendent vendu | A | frwtvum | -
-explain explains explained | erklären erkläre erklärt erklärt haben | A | expliquer | A | text story poem novel map picture | -
-lend lends lent | leihen leihe leiht geliehen haben | A | prêter | A | book novel magazine umbrella tool camera guitar computer car bicycle truck motorcycle coat jacket pencil map knife | -
-recommend recommends recommended | empfehlen empfehle empfiehlt empfohlen haben | A | recommander | A | book novel restaurant hotel museum cake pizza soup fish wine poem newspaper magazine tea | -
-offer offers offered | an|bieten biete bietet angeboten haben | A | offrir offre offre offrons offrez offrent offert | A | fmd flower gift ring watch book scarf chair -butter | -
+send sends sent | schicken schicke schickt geschickt haben | A
+  | envoyer envoie envoie envoyons envoyez envoient envoyé | A | rwt | -
+sell sells sold | verkaufen verkaufe verkauft verkauft haben | A
+  | vendre vends vend vendons vendez vendent vendu | A | frwtvum | -
+explain explains explained | erklären erkläre erklärt erklärt haben | A
+  | expliquer | A | text story poem novel map picture | -
+lend lends lent | leihen leihe leiht geliehen haben | A
+  | prêter | A | book novel magazine umbrella tool camera guitar computer car bicycle truck motorcycle coat
+  jacket pencil map knife | -
+recommend recommends recommended | empfehlen empfehle empfiehlt empfohlen haben | A
+  | recommander | A | book novel restaurant hotel museum cake pizza soup fish wine poem newspaper magazine
+  tea | -
+offer offers offered | an|bieten biete bietet angeboten haben | A
+  | offrir offre offre offrons offrez offrent offert | A | fmd flower gift ring watch book scarf chair
+  -butter | -
 bring brings brought | bringen bringe bringt gebracht haben | A | apporter | A | fmdrt | -
-write writes written | schreiben schreibe schreibt geschrieben haben | A | écrire écris écrit écrivons écrivez écrivent écrit | A | letter postcard e-mail poem | -
+write writes written | schreiben schreibe schreibt geschrieben haben | A
+  | écrire écris écrit écrivons écrivez écrivent écrit | A | letter postcard e-mail poem | -
 """
 
-# Without an object. The last column: a place where (w, or x for arrivals), a place to which (t), n neither; a also said of animals.
+# Without an object. The last column: a place where (w, or x for arrivals), a place to which (t), n neither;
+# a also said of animals.
 INTRANSITIVE_TABLE = """
-sleep sleeps slept | schlafen schlafe schläft geschlafen haben | dormir dors dort dormons dormez dorment dormi | wa
+sleep sleeps slept | schlafen schlafe schläft geschlafen haben
+  | dormir dors dort dormons dormez dorment dormi | wa
 work works worked | arbeiten arbeite arbeitet gearbeitet haben | travailler | w
 sing sings sung | singen singe singt gesungen haben | chanter | w
 dance dances danced | tanzen tanze tanzt getanzt haben | danser | w
 play plays played | spielen spiele spielt gespielt haben | jouer | wa
 laugh laughs laughed | lachen lache lacht gelacht haben | rire ris rit rions riez rient ri | w
 cry cries cried | weinen weine weint geweint haben | pleurer | w
-wait waits waited | warten warte wartet gewartet haben | attendre attends attend attendons attendez attendent attendu | wa
+wait waits waited | warten warte wartet gewartet haben
+  | attendre attends attend attendons attendez attendent attendu | wa
 cook cooks cooked | kochen koche kocht gekocht haben | cuisiner | n
-arrive arrives arrived | an|kommen komme kommt angekommen sein | arriver arrive arrive arrivons arrivez arrivent arrivé être | x
-stay stays stayed | bleiben bleibe bleibt geblieben sein | rester reste reste restons restez restent resté être | wa
+arrive arrives arrived | an|kommen komme kommt angekommen sein
+  | arriver arrive arrive arrivons arrivez arrivent arrivé être | x
+stay stays stayed | bleiben bleibe bleibt geblieben sein
+  | rester reste reste restons restez restent resté être | wa
 go goes gone | gehen gehe geht gegangen sein | aller vais va allons allez vont allé être | t
 run runs run | laufen laufe läuft gelaufen sein | courir cours court courons courez courent couru | ta
-return returns returned | zurück|kommen komme kommt zurückgekommen sein | revenir reviens revient revenons revenez reviennent revenu être | n
-swim swims swum | schwimmen schwimme schwimmt geschwommen sein | nager nage nage nageons nagez nagent nagé | n
+return returns returned | zurück|kommen komme kommt zurückgekommen sein
+  | revenir reviens revient revenons revenez reviennent revenu être | n
+swim swims swum | schwimmen schwimme schwimmt geschwommen sein
+  | nager nage nage nageons nagez nagent nagé | n
 """
 
 # Verbs with sentences of their own: "belongs to", "puts on", "travels to ... by".
 SPECIAL_TABLE = """
-belong_to belongs_to belonged_to | gehören gehöre gehört gehört haben | appartenir appartiens appartient appartenons appartenez appartiennent appartenu
+belong_to belongs_to belonged_to | gehören gehöre gehört gehört haben
+  | appartenir appartiens appartient appartenons appartenez appartiennent appartenu
 put puts put | legen lege legt gelegt haben | mettre mets met mettons mettez mettent mis
 travel travels traveled | fahren fahre fährt gefahren sein | aller vais va allons allez vont allé être
 """
@@ -610,9 +678,13 @@ k | kitchen garden house restaurant
 l | garden park library bedroom living_room school office university beach hotel kitchen
 h | garden house cellar kitchen living_room farm school office
 o | garden park house living_room school beach village hotel
-w | garden kitchen house living_room park city village school hospital hotel restaurant office library museum theater factory farm station airport university castle
+w | garden kitchen house living_room park city village school hospital hotel restaurant office library museum
+  theater factory farm station airport university castle
+  |
 """
-ARRIVAL = "station airport hotel castle hospital office museum farm theater school university factory zoo restaurant"
+ARRIVAL = """
+station airport hotel castle hospital office museum farm theater school university factory zoo restaurant
+"""
 TO = """
 garden kitchen park city village forest school church hospital hotel restaurant office library museum theater cinema
 supermarket bakery pharmacy zoo market beach lake station university farm factory castle
@@ -652,10 +724,10 @@ class Usage(NamedTuple):
 
 
 def rows(table: str) -> list[list[list[str]]]:
-    """Splits a table into lines, columns and words; an underscore joins what is one word of the table."""
+    """Splits a table into lines, columns and words; an underscore joins words, two spaces continue a line."""
     return [
         [[word.replace("_", " ") for word in column.split()] for column in line.split(" | ")]
-        for line in table.strip().splitlines()
+        for line in table.strip().replace("\n  ", " ").splitlines()
     ]
 
 
