@@ -10,10 +10,13 @@ from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:
-    """Returns the tiny model with strong dropout: the 29,000 pairs are few and come many times."""
+    """Returns the tiny model. The literature trains it with post-norm and dropout 0.3 for 150 epochs; for the 25
+    epochs of this run, pre-norm learns faster, and 0.2 is enough against learning by heart."""
     return Config(
         family="small",
-        model=ModelConfig(num_layers=4, d_model=128, d_ff=256, num_heads=4, d_k=32, d_v=32, dropout=0.2),
+        model=ModelConfig(
+            num_layers=4, d_model=128, d_ff=256, num_heads=4, d_k=32, d_v=32, dropout=0.2, norm_position="pre"
+        ),
         data=DataConfig(
             corpus="multi30k",
             source="en",
@@ -26,8 +29,9 @@ def get_config() -> Config:
         train=TrainConfig(
             steps=6000,
             warmup_steps=1000,
-            evaluate_every=500,
-            checkpoint_every=250,
+            evaluate_every=1000,
+            evaluate_pairs=500,
+            checkpoint_every=200,
             keep_checkpoints=10,
             average_last=10,
         ),

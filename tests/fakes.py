@@ -1,6 +1,7 @@
 """Small things that many tests share: a tiny model, its parameters, random tokens, and a toy corpus."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ TINY = ModelConfig(vocabulary_size=23, num_layers=2, d_model=16, d_ff=24, num_he
 """Small enough to compile in seconds; d_k and d_v differ so that mixing them up fails."""
 
 
+@functools.cache
 def tiny_model(**changes: Any) -> tuple[Transformer, Any]:
     """Returns a tiny Transformer and parameters drawn for it."""
     model = Transformer(dataclasses.replace(TINY, **changes))

@@ -26,17 +26,18 @@ BATCH = Batch(
 @pytest.mark.parametrize("norm_position", ["post", "pre"])
 def test_accumulated_gradients_equal_those_of_one_batch(norm_position):
     # Rows of very different lengths: dividing by each micro-batch's own tokens would give another gradient.
-    model, params = fakes.tiny_model(dropout=0.0, norm_position=norm_position)
+    model, params = fakes.tiny_model(dropout=0.0, norm_position=norm_position, num_layers=1)
     batch = jax.tree.map(jnp.asarray, BATCH)
-    sums, whole = gradients(model, params, batch, 0.1, 1, jax.random.key(0))
-    same_sums, parts = gradients(model, params, batch, 0.1, 4, jax.random.key(0))
+    compiled = jax.jit(gradients, static_argnums=(0, 3, 4))
+    sums, whole = compiled(model, params, batch, 0.1, 1, jax.random.key(0))
+    same_sums, parts = compiled(model, params, batch, 0.1, 4, jax.random.key(0))
     assert float(sums.tokens) == 6 + 4 + 6 + 1 + 6 + 2 + 6
     np.testing.assert_allclose(sums, same_sums, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
 
 
 def test_a_step_is_a_function_of_the_state_and_the_batch():
-    model, _ = fakes.tiny_model()
+    model, _ = fakes.tiny_model(num_layers=1)
     mesh, settings = make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)
     update = optimizer(settings, 16)
     step = make_train_step(model, update, settings, mesh)
@@ -53,7 +54,7 @@ def test_a_step_is_a_function_of_the_state_and_the_batch():
 
 
 def test_the_eval_step_measures_without_dropout_or_smoothing():
-    model, params = fakes.tiny_model(dropout=0.5)
+    model, params = fakes.tiny_model(dropout=0.5, num_layers=1)
     mesh = make_mesh(MeshConfig())
     sums = make_eval_step(model, mesh)(params, place_batch(BATCH, mesh))
     log_p = jax.nn.log_softmax(fakes.apply(model, params, jnp.asarray(BATCH.source), jnp.asarray(BATCH.target)))
@@ -67,7 +68,7 @@ import jax, numpy as np, test_step
 from wmt_transformer.config import MeshConfig, TrainConfig
 from wmt_transformer.train import optimizer, sharding, state, step
 import fakes
-model, _ = fakes.tiny_model()
+model, _ = fakes.tiny_model(num_layers=1)
 mesh, settings = sharding.make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)
 update = optimizer.optimizer(settings, 16)
 now = state.initial_state(model, update, mesh, 1)

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -24,6 +25,7 @@ from wmt_transformer.config import Config, UserError
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code."""
+    threading.excepthook = _thread_failed
     try:
         parsed, overrides = _parse(sys.argv[1:] if arguments is None else list(arguments))
         code = parsed.run(parsed, overrides) or 0
@@ -92,16 +94,13 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
-    source = options.input and _open_text(Path(options.input))
     translator = Translator.load(options.workdir, options.checkpoint)
-    stream = cast(io.BufferedIOBase, source or sys.stdin.buffer)
-    lines = iter([list(options.text)]) if options.text else _available_lines(stream, options.input)
     count, results = 1, []
-    with _whole_file(options.output) as out:
+    with _input(options.input) as stream, _whole_file(options.output) as out:
+        lines = iter([list(options.text)]) if options.text else _available_lines(stream, options.input)
         for some in lines:
             found = translator.n_best(some, options.n_best, options.beam_size, options.alpha, say, count)
-            count += len(some)
-            for text, translations in zip(some, found, strict=True):
+            for number, (text, translations) in enumerate(zip(some, found, strict=True), count):
                 if options.json:
                     best = [{"text": t.text, "score": t.score} for t in translations]
                     results.append({"source": text, "translations": best})
@@ -109,7 +108,8 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
                     print(translations[0].text, file=out)
                 else:
                     for t in translations:
-                        print(f"{t.score:.4f}\t{t.text}", file=out)
+                        print(f"{number}\t{t.score:.4f}\t{t.text}", file=out)
+            count += len(some)
             out.flush()
         if options.json:
             print(json.dumps({"translations": results}, ensure_ascii=False), file=out)
@@ -312,11 +312,18 @@ def _decode(lines: list[bytes], before: int, name: str | None) -> list[str]:
     return decoded
 
 
-def _open_text(path: Path) -> IO[bytes]:
+@contextlib.contextmanager
+def _input(path: str | None) -> Iterator[io.BufferedIOBase]:
+    """Opens a file, or standard input where no path is given."""
+    if path is None:
+        yield cast(io.BufferedIOBase, sys.stdin.buffer)
+        return
     try:
-        return path.open("rb")
+        stream = open(path, "rb")  # noqa: SIM115 - only opening may fail for a user's mistake, not what is done with it
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
+    with stream:
+        yield stream
 
 
 @contextlib.contextmanager
@@ -336,6 +343,12 @@ def _whole_file(path: str | None) -> Iterator[IO[str]]:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Says nothing of a full disk: who waits for the thread's save is told, and says it in one line."""
+    if not _disk_is_full(failure.exc_value):
+        threading.__excepthook__(failure)
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
@@ -404,7 +417,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             sub.add_argument("text", metavar="TEXT", nargs="*", help="sentences (default: read standard input)")
             sub.add_argument("--input", metavar="FILE", help="read lines from a file")
             sub.add_argument("--output", metavar="FILE", help="write to a file, whole or not at all")
-            sub.add_argument("--n-best", type=_positive, default=1, help="hypotheses printed per line, with scores")
+            sub.add_argument("--n-best", type=_positive, default=1, help="hypotheses for each line: number, score, text")
         else:
             sub.add_argument("--split", choices=("dev", "test"), default="test", help="(default: %(default)s)")
             sub.add_argument("--hypotheses", metavar="FILE", help="score this file …")
