@@ -12,10 +12,10 @@ quickstart: .venv/.installed  ## Install, then train a translator on the built-i
 	$(BIN)/wmt-transformer quickstart
 
 test: .venv/.installed-test  ## Install, then run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: .venv/.installed-test  ## Install, then run the tests, slow ones included
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 lint: .venv/.installed-test  ## Check style and types
 	$(BIN)/ruff check .

@@ -164,6 +164,12 @@ def test_a_run_resumed_from_an_older_checkpoint_ends_with_the_same_parameters_an
     assert curve(copy) == curve(toy / "run")
 
 
+def test_a_finished_run_started_again_changes_nothing(toy, copy):
+    assert run("train", toy / "toy.py", "--workdir", copy) == 0
+    assert_same(params_of(copy, 12), params_of(toy / "run", 12))
+    assert (copy / "metrics.jsonl").read_text() == (toy / "run" / "metrics.jsonl").read_text()
+
+
 def test_translate_gives_one_line_for_every_line_and_json_alone_on_standard_output(toy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"red cat\n\nthe dog sees")))
     assert run("translate", "--workdir", toy / "run") == 0

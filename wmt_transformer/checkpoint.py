@@ -159,7 +159,8 @@ def _remove(path: Path) -> None:
 
 
 def _orbax() -> Any:
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs every file it touches
+    # Orbax logs every file it touches, and the traceback of each failure that it then raises to its caller.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     from orbax.checkpoint import v1
 
     return v1

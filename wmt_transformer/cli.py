@@ -60,6 +60,7 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.data.prepare import prepare as build
 
     settings = config.override(config.load(options.config), overrides)
+    config.check_same_run(Path(options.workdir), settings)
     build(settings.data, Path(options.workdir) / "data")
 
 
@@ -94,6 +95,7 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
+    _use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint)
     count, results = 1, []
     with _input(options.input) as stream, _whole_file(options.output) as out:

@@ -85,9 +85,9 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                 progress.message(f"resuming at step {first}")
             log = Log(config, batches, writer, progress)
             scores = [line["dev/score"] for line in metrics.read(workdir / metrics.FILE_NAME) if "dev/score" in line]
-            now = first
+            now = saved = first
             timer = log.timer
-            stream = prefetch(batches, first, settings.steps - first)
+            stream = prefetch(batches, first, max(settings.steps - first, 1))
             while now < settings.steps and stop.signal is None and not _out_of_patience(scores, settings.patience):
                 with timer("data"):
                     batch = next(stream)
@@ -107,7 +107,8 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                 if now % settings.checkpoint_every == 0 or last:
                     with timer("checkpoint"):
                         _save(checkpoints, state, score)
-            if now > first and now not in checkpoints.steps():
+                        saved = now
+            if now > saved:
                 _save(checkpoints, state, None)
             checkpoints.wait()
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
