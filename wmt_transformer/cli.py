@@ -419,7 +419,7 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
             sub.add_argument("text", metavar="TEXT", nargs="*", help="sentences (default: read standard input)")
             sub.add_argument("--input", metavar="FILE", help="read lines from a file")
             sub.add_argument("--output", metavar="FILE", help="write to a file, whole or not at all")
-            sub.add_argument("--n-best", type=_positive, default=1, help="hypotheses for each line: number, score, text")
+            sub.add_argument("--n-best", type=_positive, default=1, help="hypotheses a line: number, score, text")
         else:
             sub.add_argument("--split", choices=("dev", "test"), default="test", help="(default: %(default)s)")
             sub.add_argument("--hypotheses", metavar="FILE", help="score this file …")
