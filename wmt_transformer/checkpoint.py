@@ -159,8 +159,10 @@ def _remove(path: Path) -> None:
 
 
 def _orbax() -> Any:
-    # Orbax logs every file it touches, and the traceback of each failure that it then raises to its caller.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Orbax logs every file it touches and, with what it runs on, the traceback of each failure of its threads;
+    # it then raises the failure to its caller, and that is enough.
+    for name in ("absl", "asyncio", "concurrent.futures"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     from orbax.checkpoint import v1
 
     return v1
