@@ -7,8 +7,10 @@ so a run that was killed and started again ends with the parameters of an uninte
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +59,7 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
     `evaluate` adds scores to the development loss; its `bleu`, where there is one, decides which checkpoint is best.
     """
     start, settings = time.monotonic(), config.train
+    keep_freed_memory()
     mesh = make_mesh(config.mesh)
     model = Transformer(config.model)
     update = optimizer(settings, config.model.d_model)
@@ -113,6 +116,20 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
             checkpoints.wait()
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, stop.signal)
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep what a step frees for the next step (on a CPU, where XLA's buffers are malloc's).
+
+    By default large blocks go back to the kernel at once and come back page by page, zeroed: a fifth of a small
+    model's step. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None and jax.default_backend() == "cpu":
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 2**28)
+        mallopt(mmap_max, 0)
 
 
 class Timed:
