@@ -87,8 +87,9 @@ class Ours:
     def __init__(self, case: Case, dropout: str) -> None:
         from wmt_transformer.data.batches import Batch
         from wmt_transformer.model.transformer import Transformer
-        from wmt_transformer.train import optimizer, sharding, state, step
+        from wmt_transformer.train import loop, optimizer, sharding, state, step
 
+        loop.keep_freed_memory()  # as in training; PyTorch's steps in this process have the same of it
         width, everywhere = case.d_model // case.num_heads, 0.1 if dropout == "everywhere" else 0.0
         model = Transformer(
             ModelConfig(

@@ -271,14 +271,25 @@ def test_a_full_disk_is_one_line_and_leaves_the_file_that_was_there(toy, tmp_pat
     assert (tmp_path / "out").read_text() == "before"
 
 
-def test_a_full_disk_during_training_is_one_line_and_keeps_the_checkpoints(toy, tmp_path):
+def test_a_full_disk_at_a_checkpoint_is_one_line_and_keeps_the_checkpoints(toy, tmp_path, capsys, monkeypatch):
+    workdir = tmp_path / "w"
+    assert run("train", toy / "toy.py", "--workdir", workdir, "--train.steps", 3) == 0
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    assert "the disk is full" in refused(capsys, "train", toy / "toy.py", "--workdir", workdir)
+    assert checkpoint.steps(workdir) == [3]
+
+
+def test_a_write_that_fails_half_way_keeps_the_checkpoints(toy, tmp_path):
     """With a limit on the size of files that the second checkpoint cannot meet."""
     workdir = tmp_path / "w"
     command = f"{sys.executable} -m wmt_transformer.cli train {toy / 'toy.py'} --workdir {workdir}"
-    assert subprocess.run(f"{command} --train.steps 3", shell=True, cwd=ROOT, capture_output=True).returncode == 0
+    assert run("train", toy / "toy.py", "--workdir", workdir, "--train.steps", 3) == 0
     limited = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; ulimit -f 8; {command}"], cwd=ROOT, capture_output=True, text=True
     )
     assert limited.returncode == 2, limited.stderr
-    assert "Traceback" not in limited.stderr
-    assert 3 in checkpoint.steps(workdir)
+    assert "wmt-transformer: the disk is full" in limited.stderr
+    assert checkpoint.steps(workdir) == [3]
+    assert run("train", toy / "toy.py", "--workdir", workdir) == 0
+    assert_same(params_of(workdir, 12), params_of(toy / "run", 12))

@@ -8,7 +8,9 @@ newest few are kept, and the one with the best development score.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,11 @@ class Checkpoints:
         """Starts writing a checkpoint in the background; `score` (higher is better) decides which is best."""
         metrics = None if score is None else {"score": float(score)}
         items = {"params": params, "optimizer": optimizer}
+        # Asked first: a write that fails half-way leaves nothing spoilt, but its threads fill the screen.
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
+        free = shutil.disk_usage(self._checkpointer.directory).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"a checkpoint needs {needed:,} bytes and {free:,} are free")
         self._checkpointer.save_checkpointables_async(step, items, force=True, overwrite=True, metrics=metrics)
 
     def restore(self, step: int, params: Any, optimizer: Any) -> tuple[Any, Any]:
@@ -129,7 +136,7 @@ def average(workdir: Path, which: Sequence[int]) -> int:
     for old in root.glob("*") if root.is_dir() else []:
         # Orbax refuses to write a step older than the newest one there.
         if old.name.isdigit() and int(old.name) >= max(which):
-            _remove(old)
+            shutil.rmtree(old)
     with contextlib.closing(
         training.Checkpointer(root, preservation_policy=newest, cleanup_tmp_directories=True)
     ) as out:
@@ -150,12 +157,6 @@ def _best_step(workdir: Path, saved: list[int]) -> int:
     with contextlib.closing(_orbax().training.Checkpointer((workdir / "checkpoints").resolve())) as checkpointer:
         scores = {c.step: c.metrics["score"] for c in checkpointer.checkpoints if c.metrics}
     return max(scores, key=lambda step: (scores[step], step)) if scores else saved[-1]
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path)
 
 
 def _orbax() -> Any:
