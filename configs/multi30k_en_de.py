@@ -2,8 +2,9 @@
 
     wmt-transformer train multi30k_en_de --workdir runs/multi30k_en_de
 
-Time: not yet run.
-Score on test_2016_flickr: not yet run (published for this size: 41.02 tokenised BLEU).
+Time: about 60 minutes on 2 CPU cores beside other work.
+Score on test_2016_flickr: 36.6 tokenised lower-cased BLEU, 36.2 sacreBLEU (published for this size after 150 epochs:
+41.02 tokenised BLEU).
 """
 
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -33,6 +34,6 @@ def get_config() -> Config:
             evaluate_pairs=500,
             checkpoint_every=200,
             keep_checkpoints=10,
-            average_last=10,
+            average_last=6,
         ),
     )
