@@ -5,7 +5,8 @@ self-attention and cross-attention, in training and in decoding: the keys and va
 is something that the caller holds, never hidden state.
 """
 
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.dense import dense
 from wmt_transformer.model.dropout import dropout
 
 PAD = 0
@@ -46,13 +48,73 @@ def attention(
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
 ) -> tuple[Float[Array, "*batch target heads v"], Float[Array, "*batch heads target source"]]:
-    """Returns softmax(QKᵀ / √d_k) V (equation 1) and the weights; the softmax is computed in float32."""
+    """Returns softmax(QKᵀ / √d_k) V (equation 1) and the weights; the softmax is computed in float32.
+
+    The weights are for looking at: no gradient flows through them. Dropout acts on the weights, where a key is given.
+    """
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
+    rate = 0.0 if dropout_key is None else dropout_rate
+    gathered, exponents, total = _attend(rate, query, key, value, mask, dropout_key)
+    return gathered, jax.lax.stop_gradient(exponents * (1.0 / total)[..., None].astype(exponents.dtype))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(
+    rate: float, query: Array, key: Array, value: Array, mask: Array, dropout_key: Array | None
+) -> tuple[Array, Array, Array]:
+    """Returns the weighted sums of the values, and the softmax as exponents and their sums.
+
+    On long rows the scores, `[…, heads, target, source]`, are the largest arrays of a layer, so what costs time is
+    how often they are walked through. Dividing the sums `[…, target, heads, v]` instead of the weights, and the
+    gradient below in place of the one that would be derived, leave two walks forward and one backward.
+    """
+    return _attend_forward(rate, query, key, value, mask, dropout_key)[0]
+
+
+def _attend_forward(
+    rate: float, query: Array, key: Array, value: Array, mask: Array, dropout_key: Array | None
+) -> tuple[tuple[Array, Array, Array], tuple[Array | None, ...]]:
+    lowest = jnp.finfo(jnp.float32).min
     scores = jnp.einsum("...THK,...SHK->...HTS", query, key, preferred_element_type=jnp.float32)
-    scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    dropped = weights if dropout_key is None else dropout(weights, dropout_rate, dropout_key)
-    return jnp.einsum("...HTS,...SHK->...THK", dropped, value), weights
+    scores = jnp.where(mask, scores, lowest)
+    highest = scores.max(axis=-1)
+    exponents = jnp.exp(scores - highest[..., None])
+    total = exponents.sum(axis=-1)
+    exponents = exponents.astype(value.dtype)
+    gathered = jnp.einsum("...HTS,...SHK->...THK", _drop(exponents, rate, dropout_key), value)
+    gathered = gathered * _beside_heads(1.0 / total).astype(value.dtype)
+    # A row with nothing to attend to gets equal weights, and passes no gradient to its scores.
+    scale = jnp.where(highest > lowest, 1.0 / total, 0.0)
+    return (gathered, exponents, total), (query, key, value, dropout_key, exponents, total, scale, gathered)
+
+
+def _attend_backward(
+    rate: float, saved: tuple[Array, ...], cotangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array, None, None]:
+    """With weights P, out = P V and dP = dout Vᵀ, the softmax's gradient is dS = P ∘ (dP - rowsum(dP ∘ P)), where
+    rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source, and the same with dropout between."""
+    query, key, value, dropout_key, exponents, total, scale, gathered = saved
+    divided = cotangents[0] * _beside_heads(1.0 / total).astype(value.dtype)
+    d_value = jnp.einsum("...HTS,...THK->...SHK", _drop(exponents, rate, dropout_key), divided)
+    scaled = cotangents[0] * _beside_heads(scale).astype(value.dtype)
+    d_weights = _drop(jnp.einsum("...THK,...SHK->...HTS", scaled, value), rate, dropout_key)
+    mean = jnp.einsum("...THK,...THK->...HT", scaled, gathered)
+    d_scores = exponents * (d_weights - mean[..., None])
+    d_query = jnp.einsum("...HTS,...SHK->...THK", d_scores, key)
+    d_key = jnp.einsum("...HTS,...THK->...SHK", d_scores, query)
+    return d_query, d_key, d_value, None, None
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+def _drop(x: Array, rate: float, dropout_key: Array | None) -> Array:
+    return x if dropout_key is None or not rate else dropout(x, rate, dropout_key)
+
+
+def _beside_heads(x: Float[Array, "*batch heads target"]) -> Float[Array, "*batch target heads 1"]:
+    """Returns a number for every row of scores in the layout of queries and sums."""
+    return jnp.swapaxes(x, -1, -2)[..., None]
 
 
 def fused_attention(
@@ -68,30 +130,17 @@ def fused_attention(
     return jax.nn.dot_product_attention(query, key, value, mask=mask).reshape(*rows, *query.shape[1:3], -1)
 
 
-def compute_dtype(name: Literal["auto", "float32", "bfloat16"]) -> jnp.dtype:
-    """Returns the dtype of the matrix products; auto is bfloat16 where the hardware has it."""
-    if name == "auto":
-        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return jnp.dtype(name)
-
-
 class MultiHeadAttention(nn.Module):
     """Projections to h heads, attention in each, concatenation, projection back (§3.2.2)."""
 
     config: ModelConfig
 
     def setup(self) -> None:
-        config = self.config
-
-        def projection(features: int | tuple[int, int], axis: int | tuple[int, int] = -1) -> nn.DenseGeneral:
-            dtype, bias = compute_dtype(config.compute_dtype), config.attention_bias
-            init = nn.initializers.glorot_uniform()
-            return nn.DenseGeneral(features, axis=axis, use_bias=bias, dtype=dtype, kernel_init=init)
-
-        self.query = projection((config.num_heads, config.d_k))
-        self.key = projection((config.num_heads, config.d_k))
-        self.value = projection((config.num_heads, config.d_v))
-        self.output = projection(config.d_model, axis=(-2, -1))
+        config, bias = self.config, self.config.attention_bias
+        self.query = dense(config, (config.num_heads, config.d_k), bias=bias)
+        self.key = dense(config, (config.num_heads, config.d_k), bias=bias)
+        self.value = dense(config, (config.num_heads, config.d_v), bias=bias)
+        self.output = dense(config, config.d_model, axis=(-2, -1), bias=bias)
 
     def keys_values(self, x: Float[Array, "*batch length d_model"]) -> KVCache:
         """Returns the keys and values of every position of x."""

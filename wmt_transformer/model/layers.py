@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.attention import KVCache, MultiHeadAttention, compute_dtype
+from wmt_transformer.model.attention import KVCache, MultiHeadAttention
+from wmt_transformer.model.dense import compute_dtype, dense
 from wmt_transformer.model.dropout import dropout
 
 
@@ -36,10 +37,8 @@ class FeedForward(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
-        dtype = compute_dtype(self.config.compute_dtype)
-        init = nn.initializers.glorot_uniform()
-        self.hidden = nn.Dense(self.config.d_ff, dtype=dtype, kernel_init=init)
-        self.output = nn.Dense(self.config.d_model, dtype=dtype, kernel_init=init)
+        self.hidden = dense(self.config, self.config.d_ff)
+        self.output = dense(self.config, self.config.d_model)
 
     def __call__(self, x: Float[Array, "*batch d_model"], train: bool = False) -> Float[Array, "*batch d_model"]:
         hidden = nn.relu(self.hidden(x))

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.attention import BOS, KVCache, causal_mask, compute_dtype, padding_mask
+from wmt_transformer.model.attention import BOS, KVCache, causal_mask, padding_mask
+from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.layers import DecoderLayer, EncoderLayer, sinusoids
 

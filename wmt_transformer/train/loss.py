@@ -98,18 +98,21 @@ def _forward(
 ) -> tuple[LossSums, tuple[Array, Array]]:
     compute = table.astype(states.dtype)
 
-    def add(carry: tuple[LossSums, Array], piece: tuple[Array, Array]) -> tuple[tuple[LossSums, Array], Array]:
+    def add(carry: tuple[LossSums, Array], piece: tuple[Array, ...]) -> tuple[tuple[LossSums, Array], Array]:
         sums, d_table = carry
         now, gradient = _slice_terms(piece[0], compute, piece[1], smoothing)
         gradient = gradient.astype(states.dtype)
-        d_table += jnp.einsum("NV,ND->VD", gradient, piece[0], preferred_element_type=jnp.float32)
+        d_table += jnp.einsum("DN,NV->DV", piece[2], gradient, preferred_element_type=jnp.float32)
         d_states = jnp.einsum("NV,VD->ND", gradient, compute)
         return (jax.tree.map(jnp.add, sums, now), d_table), d_states
 
-    start = (LossSums(*[jnp.zeros((), jnp.float32)] * 4), jnp.zeros(table.shape, jnp.float32))
-    (sums, d_table), d_states = jax.lax.scan(add, start, (_sliced(states, slices), _sliced(target, slices)))
+    # The table's gradient is summed as [d_model, vocabulary], from transposed states: the small operand is the one
+    # that is turned round.
+    start = (LossSums(*[jnp.zeros((), jnp.float32)] * 4), jnp.zeros(table.shape[::-1], jnp.float32))
+    pieces = _sliced(states, slices)
+    (sums, d_table), d_states = jax.lax.scan(add, start, (pieces, _sliced(target, slices), jnp.swapaxes(pieces, 1, 2)))
     d_states = d_states.reshape(slices, -1, *states.shape[1:])
-    return sums, (jnp.moveaxis(d_states, 0, 1).reshape(states.shape), d_table)
+    return sums, (jnp.moveaxis(d_states, 0, 1).reshape(states.shape), d_table.T)
 
 
 def _backward(
