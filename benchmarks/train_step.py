@@ -3,10 +3,12 @@
     python benchmarks/train_step.py [--sizes tiny-20x128,tiny-32x80,base-32x32] [--only ours|torch] [--json]
 
 Both sides get the same sizes, batch, Adam (PyTorch's fused one), schedule, label smoothing 0.1, dropout 0.1,
-tied embeddings and float32, and take turns, A B A B, so that a machine that is busy for a while is busy for
-both. Dropout acts where the paper puts it; left alone, `nn.Transformer` also drops attention weights and the
-feed-forward network's hidden layer, which slows it down (`--dropout everywhere` does that on both sides).
-What stays different: `nn.Transformer` has biases in its attention and one more layer norm after each stack.
+tied embeddings and float32. Each has a process of its own, set up as its users run it, and they take turns,
+A B A B, so that a machine that is busy for a while is busy for both. Dropout acts where the paper puts it; left
+alone, `nn.Transformer` also drops attention weights and the feed-forward network's hidden layer, which slows it
+down (`--dropout everywhere` does that on both sides). What stays different: `nn.Transformer` has biases in its
+attention and one more layer norm after each stack. Our training tells glibc to keep freed memory for the next step;
+`--torch-keeps-memory` does the same to PyTorch, which does not do it by itself.
 
 A token is a slot of the batch, on either side: rows x (source length + target length); none is padding here.
 The share of peak is the model's floating-point operations by formula (6 per weight and token, and attention,
@@ -19,11 +21,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # both sides on the same processor
@@ -87,9 +91,8 @@ class Ours:
     def __init__(self, case: Case, dropout: str) -> None:
         from wmt_transformer.data.batches import Batch
         from wmt_transformer.model.transformer import Transformer
-        from wmt_transformer.train import loop, optimizer, sharding, state, step
+        from wmt_transformer.train import optimizer, sharding, state, step
 
-        loop.keep_freed_memory()  # as in training; PyTorch's steps in this process have the same of it
         width, everywhere = case.d_model // case.num_heads, 0.1 if dropout == "everywhere" else 0.0
         model = Transformer(
             ModelConfig(
@@ -217,36 +220,51 @@ def peak_flops() -> float:
     return best
 
 
-def seconds_per_step(side: Side, seconds: float) -> float:
-    """Runs steps for about so long, two at least; returns the mean time of one."""
-    start, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - start < seconds:
-        side.step()
-        side.loss()
-        steps += 1
-    return (time.perf_counter() - start) / steps
+def serve(orders: Connection, name: str, case: Case, dropout: str, keep_memory: bool) -> None:
+    """Runs one side in this process: sends how its start went, then answers every number of seconds it is given with
+    the mean time of a step and the last loss, until it is given None."""
+    if keep_memory:
+        from wmt_transformer.train.memory import keep_freed_memory
+
+        keep_freed_memory()
+    start = time.perf_counter()
+    side = SIDES[name](case, dropout)
+    built = time.perf_counter()
+    side.step()
+    first_loss = side.loss()
+    first_step = time.perf_counter() - built
+    orders.send({"first_loss": first_loss, "seconds_to_build": built - start, "seconds_of_first_step": first_step})
+    while (seconds := orders.recv()) is not None:
+        start, steps, loss = time.perf_counter(), 0, 0.0
+        while steps < 2 or time.perf_counter() - start < seconds:
+            side.step()
+            loss = side.loss()
+            steps += 1
+        orders.send(((time.perf_counter() - start) / steps, loss))
 
 
-def measure(case: Case, names: list[str], dropout: str, rounds: int, seconds: float) -> dict[str, Any]:
+def measure(case: Case, names: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """Returns the figures of one case: tokens/s and time to first step of each side, and the ratio."""
-    sides: dict[str, Side] = {}
+    spawn = multiprocessing.get_context("spawn")
     result: dict[str, Any] = {**dataclasses.asdict(case), "model_gflops": case.flops / 1e9}
+    sides: dict[str, Connection] = {}
     for name in names:
-        start = time.perf_counter()
-        sides[name] = SIDES[name](case, dropout)
-        built = time.perf_counter()
-        sides[name].step()
-        result[name] = {"first_loss": sides[name].loss()}
-        result[name]["seconds_to_build"] = built - start
-        result[name]["seconds_of_first_step"] = time.perf_counter() - built
+        sides[name], theirs = spawn.Pipe()
+        keep_memory = name == "ours" or options.torch_keeps_memory  # as `train` does, and as PyTorch does not
+        arguments = (theirs, name, case, options.dropout, keep_memory)
+        spawn.Process(target=serve, args=arguments, daemon=True).start()
+        theirs.close()
+        result[name] = sides[name].recv()
     times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name, side in sides.items():
-            times[name].append(seconds_per_step(side, seconds))
+            side.send(options.seconds)
+            step_seconds, result[name]["last_loss"] = side.recv()
+            times[name].append(step_seconds)
     for name, side in sides.items():
+        side.send(None)
         typical = statistics.median(times[name])
         result[name] |= {
-            "last_loss": side.loss(),
             "seconds_per_step": typical,
             "seconds_per_step_of_each_round": times[name],
             "tokens_per_second": case.tokens / typical,
@@ -281,6 +299,7 @@ def main() -> None:
     parser.add_argument("--sizes", default=",".join(CASES), help="cases, with commas between (default: all)")
     parser.add_argument("--only", choices=list(SIDES), help="measure one side alone")
     parser.add_argument("--dropout", choices=["paper", "everywhere"], default="paper")
+    parser.add_argument("--torch-keeps-memory", action="store_true", help="give PyTorch our setting of malloc")
     parser.add_argument("--rounds", type=int, default=4, help="turns of each side (default: 4)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -300,12 +319,13 @@ def main() -> None:
     console, peaks, cases = Console(stderr=True), [peak_flops()], {}
     for name in wanted:
         with console.status(f"measuring {name}"):
-            cases[name] = measure(CASES[name], names, options.dropout, options.rounds, options.seconds)
+            cases[name] = measure(CASES[name], names, options)
             peaks.append(peak_flops())
     report = {
         "cores": os.cpu_count(),
         "peak_gflops": max(peaks) / 1e9,
         "dropout": options.dropout,
+        "torch_keeps_memory": options.torch_keeps_memory,
         "cases": cases,
     }
     for case in cases.values():

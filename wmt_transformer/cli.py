@@ -191,6 +191,9 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def _train(settings: Config, workdir: Path) -> Any:
+    from wmt_transformer.train.memory import keep_freed_memory
+
+    keep_freed_memory()
     from wmt_transformer.data.prepare import prepare as build
 
     _use_compilation_cache()

@@ -6,7 +6,7 @@ is something that the caller holds, never hidden state.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -54,7 +54,8 @@ def attention(
     """
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     rate = 0.0 if dropout_key is None else dropout_rate
-    gathered, exponents, total = _attend(rate, query, key, value, mask, dropout_key)
+    attend = cast(Any, _attend)  # whose type is lost on the way through custom_vjp
+    gathered, exponents, total = attend(rate, query, key, value, mask, dropout_key)
     return gathered, jax.lax.stop_gradient(exponents * (1.0 / total)[..., None].astype(exponents.dtype))
 
 
@@ -89,7 +90,7 @@ def _attend_forward(
 
 
 def _attend_backward(
-    rate: float, saved: tuple[Array, ...], cotangents: tuple[Array, Array, Array]
+    rate: float, saved: tuple[Any, ...], cotangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array, None, None]:
     """With weights P, out = P V and dP = dout Vᵀ, the softmax's gradient is dS = P ∘ (dP - rowsum(dP ∘ P)), where
     rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source, and the same with dropout between."""

@@ -7,10 +7,8 @@ so a run that was killed and started again ends with the parameters of an uninte
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +57,6 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
     `evaluate` adds scores to the development loss; its `bleu`, where there is one, decides which checkpoint is best.
     """
     start, settings = time.monotonic(), config.train
-    keep_freed_memory()
     mesh = make_mesh(config.mesh)
     model = Transformer(config.model)
     update = optimizer(settings, config.model.d_model)
@@ -116,24 +113,6 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
             checkpoints.wait()
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, stop.signal)
-
-
-def keep_freed_memory() -> None:
-    """Tells glibc to keep what a step frees for the next step (on a CPU, where XLA's buffers are malloc's).
-
-    By default large blocks go back to the kernel at once and come back page by page, zeroed: a quarter of a small
-    model's step. One arena for all threads, because those of XLA would each get their own, which no setting keeps
-    from shrinking; it must be asked for before XLA starts them. Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
-        return
-    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8  # from malloc.h
-    mallopt(arena_max, 1)
-    if jax.default_backend() == "cpu":
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(top_pad, 2**28)
-        mallopt(mmap_max, 0)
 
 
 class Timed:

@@ -1,0 +1,41 @@
+"""Linear layers against `nn.DenseGeneral` as it comes, forward and backward."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.dense import dense
+
+FLOAT32 = ModelConfig(compute_dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("shape", "features", "axis"),
+    [((2, 3, 8), 16, -1), ((2, 3, 16), 8, -1), ((2, 3, 8), (2, 5), -1), ((2, 3, 2, 5), 8, (-2, -1)), ((8,), 4, -1)],
+    ids=["wider", "narrower", "to heads", "from heads", "a single row"],
+)
+def test_a_layer_equals_flax_dense_general_in_value_and_gradient(shape, features, axis):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    layer = dense(FLOAT32, features, axis)
+    twin = nn.DenseGeneral(features, axis, kernel_init=nn.initializers.glorot_uniform())
+    params = layer.init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, twin.init(jax.random.key(1), x))
+    ours, theirs = (
+        jax.value_and_grad(lambda p, x, used=used: jnp.square(jnp.asarray(used.apply(p, x))).sum(), argnums=(0, 1))(
+            params, x
+        )
+        for used in (layer, twin)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), ours, theirs)
+
+
+def test_products_are_in_the_compute_dtype_and_parameters_in_float32():
+    layer = dense(ModelConfig(compute_dtype="bfloat16"), 4, bias=False)
+    x = jnp.ones((2, 8))
+    params = layer.init(jax.random.key(0), x)
+    (kernel,) = jax.tree.leaves(params)
+    assert kernel.dtype == jnp.float32
+    assert jnp.asarray(layer.apply(params, x)).dtype == jnp.bfloat16
