@@ -1,0 +1,60 @@
+"""The command line: one verb for each stage, and the only place where the stages meet.
+
+Results go to standard output; everything for people (progress, tables, warnings) goes to standard error. A
+user's mistake is one line and exit code 2, Ctrl-C is exit code 130, and neither shows a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import NoReturn
+
+from wmt_transformer.cli import train, translate
+from wmt_transformer.cli.files import say
+from wmt_transformer.cli.parser import parse
+from wmt_transformer.config import UserError
+
+VERBS = [train.add, translate.add]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits with its code."""
+    threading.excepthook = _thread_failed
+    try:
+        parsed, overrides = parse(sys.argv[1:] if arguments is None else list(arguments), VERBS)
+        code = parsed.run(parsed, overrides) or 0
+        sys.stdout.flush()
+    except UserError as error:
+        say(f"wmt-transformer: {error}")
+        code = 2
+    except KeyboardInterrupt:
+        say("wmt-transformer: interrupted")
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        say("wmt-transformer: the disk is full; what was saved is intact: make room and run the same command again")
+        code = 2
+    sys.exit(code)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Says nothing of a full disk: who waits for the thread's save is told, and says it in one line."""
+    if not _disk_is_full(failure.exc_value):
+        threading.__excepthook__(failure)
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if full or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
