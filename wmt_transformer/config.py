@@ -32,10 +32,14 @@ class ModelConfig:
     """Pieces in the shared vocabulary; the model's size follows the vocabulary that was really trained."""
     num_layers: int = 6
     """N: layers in the encoder, and as many in the decoder."""
+    num_decoder_layers: int | None = None
+    """Layers in the decoder where it is not as deep as the encoder; None is as deep, as in the paper."""
     d_model: int = 512
     """Width of embeddings and of every sub-layer's output."""
     d_ff: int = 2048
     """Width of the feed-forward network's hidden layer (§3.3)."""
+    activation: Literal["relu", "swish"] = "relu"
+    """max(0, x) as in equation 2, or x · sigmoid(x), which Marian's models use."""
     num_heads: int = 8
     """h: parallel attention heads (§3.2.2)."""
     d_k: int = 64
@@ -62,11 +66,18 @@ class ModelConfig:
     """Biases on the query, key, value and output projections."""
     tied_embeddings: Literal["all", "target", "none"] = "all"
     """Which matrices are one: source = target = output (§3.4), target = output, or none."""
+    output_bias: bool = False
+    """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
     attention: Literal["explicit", "fused"] = "explicit"
     """Our own einsums, or `jax.nn.dot_product_attention` (needs attention_dropout 0)."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the matrix products; auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters, softmax,
     layer norm's statistics, logits and loss are always float32."""
+
+    @property
+    def decoder_layers(self) -> int:
+        """How many layers the decoder has."""
+        return self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +155,8 @@ class TrainConfig:
     """Checkpoints averaged at the end of the run: 5 for base, 20 for big (§6.1)."""
     patience: int = 0
     """Stop after so many evaluations without a better dev loss; 0 never stops early."""
+    stop_after_skipped: int = 20
+    """Stop when so many steps in a row were skipped because their gradient was not finite; looked at with the log."""
     show_translations: int = 3
     """Development sentences whose translation is shown at every evaluation."""
 
@@ -167,6 +180,12 @@ class MeshConfig:
     """How many devices stand along each axis of the mesh; -1 is as many as there are."""
 
     data: int = -1
+    """Groups of devices that take different rows of a batch and hold the whole model between them."""
+    fsdp: int = 1
+    """Devices that take different rows and share out parameters and optimiser state; each layer's are gathered
+    when it computes."""
+    tensor: int = 1
+    """Devices that share out heads, the feed-forward's hidden units and the vocabulary of the same rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +246,7 @@ MAY_CHANGE = (
     "train.keep_checkpoints",
     "train.average_last",
     "train.patience",
+    "train.stop_after_skipped",
     "train.show_translations",
     "model.vocabulary_size",
     "data.path",

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wmt_transformer.checkpoint import Checkpoints
-from wmt_transformer.config import Config
+from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.transformer import Transformer
@@ -95,6 +95,8 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                     state, measured = step(state, place_batch(batch, mesh))
                 now += 1
                 log.add(now, batch, measured)
+                if now % settings.log_every == 0 and int(state.skipped) >= settings.stop_after_skipped:
+                    raise UserError(_diverged(config, now, int(state.skipped), float(measured.gradient_norm), saved))
                 last = now == settings.steps or stop.signal is not None
                 score = None
                 if now % settings.evaluate_every == 0 or (last and stop.signal is None):
@@ -149,7 +151,8 @@ class Log:
     def add(self, step: int, batch: Batch, measured: Any) -> None:
         """Counts one step; on every `log_every`-th waits for the device and reports."""
         counted = {"source": np.count_nonzero(batch.source), "slots": batch.source.size + batch.target.size}
-        self._sums.add({**measured.sums._asdict(), "gradient_norm": measured.gradient_norm, **counted})
+        scalars = {"gradient_norm": measured.gradient_norm, "skipped": measured.skipped}
+        self._sums.add({**measured.sums._asdict(), **scalars, **counted})
         self._steps += 1
         self._progress.advance(step)
         if step % self._config.train.log_every == 0:
@@ -172,6 +175,7 @@ class Log:
                 "train/perplexity": metrics.perplexity(nats),
                 "train/accuracy": sums["correct"] / target,
                 "train/gradient_norm": sums["gradient_norm"] / steps,
+                "train/skipped_steps": sums["skipped"],
                 "train/learning_rate": float(rate),
                 "train/source_tokens_per_second": source / total,
                 "train/target_tokens_per_second": target / total,
@@ -271,7 +275,8 @@ def _start(checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.
         return initial_state(model, update, mesh, seed)
     shapes = abstract_state(model, update, mesh)
     params, moments = checkpoints.restore(saved[-1], shapes.params, shapes.optimizer)
-    return TrainState(jax.device_put(jnp.int32(saved[-1]), shapes.step.sharding), params, moments)
+    step, none = (jax.device_put(jnp.int32(n), shapes.step.sharding) for n in (saved[-1], 0))
+    return TrainState(step, params, moments, none)
 
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> None:
@@ -285,6 +290,16 @@ def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> N
 
 def _out_of_patience(scores: list[float], patience: int) -> bool:
     return patience > 0 and len(scores) > patience and max(scores[:-patience]) >= max(scores[-patience:])
+
+
+def _diverged(config: Config, step: int, skipped: int, norm: float, saved: int) -> str:
+    train = config.train
+    rate = float(learning_rate(step, config.model.d_model, train.warmup_steps, train.learning_rate))
+    return (
+        f"the last {skipped} steps up to {step} were skipped: their gradients were not finite (norm {norm}, learning "
+        f"rate {rate:.2e}); the checkpoint of step {saved} is good. Train with a lower --train.learning_rate, more "
+        "--train.warmup_steps, or --model.compute_dtype float32, in another --workdir"
+    )
 
 
 def _summary(step: int, measured: dict[str, float], text: str) -> str:

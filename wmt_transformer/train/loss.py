@@ -38,17 +38,21 @@ def cross_entropy(
     target: Int[Array, "batch target"],
     smoothing: float = 0.0,
     slice_tokens: int = 512,
+    row_shards: int = 1,
 ) -> LossSums:
     """Returns the sums for logits = states · tableᵀ; only `loss` can be differentiated.
 
-    The rows are taken in slices of about `slice_tokens` positions, strided over the batch, so that a batch
-    sharded by rows stays sharded.
+    The rows are taken in slices of about `slice_tokens` positions on each of the `row_shards` devices that hold
+    them. A slice is strided over the batch, so that every device has its share of each.
     """
-    rows = target.shape[0]
-    slices = next(
-        n for n in range(1, rows + 1) if (rows % n == 0 and (rows // n) * target.shape[1] <= slice_tokens) or n == rows
-    )
+    rows, length = target.shape
+    most = slice_tokens * row_shards
+    slices = next(n for n in range(1, rows + 1) if _fits(rows, n, length, row_shards, most) or n * row_shards >= rows)
     return _cross_entropy(slices, smoothing, states, table, target)
+
+
+def _fits(rows: int, slices: int, length: int, row_shards: int, most: int) -> bool:
+    return rows % (slices * row_shards) == 0 and rows // slices * length <= most
 
 
 def _slice_terms(

@@ -1,34 +1,84 @@
-"""The device mesh, and where arrays live on it. One device is a mesh of one: there is no other path."""
+"""The device mesh, and where arrays live on it. One device is a mesh of one: there is no other path.
 
+Three axes: `data` and `fsdp` split the rows of a batch, `fsdp` also every large parameter and its moments (ZeRO,
+Rajbhandari et al. 2020), `tensor` splits heads, hidden units and vocabulary (Shoeybi et al. 2019). XLA derives every
+transfer between devices from the places below.
+"""
+
+import re
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from wmt_transformer.config import MeshConfig, UserError
 
+AXES = ("data", "fsdp", "tensor")
+ROWS = P(("data", "fsdp"))
+"""How a batch `[rows, length]` is split."""
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """Returns a mesh over all devices with the axis `data`; raises UserError when the sizes do not fit."""
-    devices = jax.device_count()
-    size = devices if config.data == -1 else config.data
-    if size != devices:
+RULES: tuple[tuple[str, P], ...] = (
+    # The end of a leaf's path                     how its axes are split
+    (r"(embedding/table|output_table)$", P("tensor", "fsdp")),  # [vocabulary, d_model]
+    (r"output_bias$", P("tensor")),  # [vocabulary]
+    (r"_positions$", P(None, "fsdp")),  # [position, d_model]
+    (r"attention/(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # [d_model, heads, width]
+    (r"attention/(query|key|value)/bias$", P("tensor", None)),  # [heads, width]
+    (r"attention/output/kernel$", P("tensor", None, "fsdp")),  # [heads, width, d_model]
+    (r"feed_forward/hidden/kernel$", P("fsdp", "tensor")),  # [d_model, d_ff]
+    (r"feed_forward/hidden/bias$", P("tensor")),  # [d_ff]
+    (r"feed_forward/output/kernel$", P("tensor", "fsdp")),  # [d_ff, d_model]
+    (r"", P()),  # norms, biases of width d_model, counters: small, so every device holds them
+)
+"""The first rule that matches a leaf's path, in the parameters and in Adam's moments alike. An axis of the mesh that
+does not divide an axis of the array leaves it whole."""
+
+
+def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
+    """Returns a mesh over all devices (or those given); raises UserError when the sizes do not multiply to them."""
+    count = jax.device_count() if devices is None else len(devices)
+    asked = {axis: getattr(config, axis) for axis in AXES}
+    flags = " ".join(f"--mesh.{axis} {size}" for axis, size in asked.items())
+    open_axes = [axis for axis, size in asked.items() if size == -1]
+    if len(open_axes) > 1 or any(size < 1 and size != -1 for size in asked.values()):
+        raise UserError(f"{flags}: sizes are 1 or more, and at most one is -1 (what is left over)")
+    rest = count // int(np.prod([size for size in asked.values() if size != -1]))
+    sizes = tuple(rest if size == -1 else size for size in asked.values())
+    if int(np.prod(sizes)) != count:
         raise UserError(
-            f"--mesh.data {config.data} does not use the {devices} devices there are; give {devices}, or -1 for all"
+            f"{flags} does not multiply to the {count} devices there are; --mesh.data -1 takes what is left"
         )
     # Auto: Linen's modules do not name the sharding of what they compute, as Explicit axes would require.
-    return jax.make_mesh((size,), ("data",), axis_types=(AxisType.Auto,))
+    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def row_shards(mesh: Mesh) -> int:
+    """Returns over how many devices the rows of a batch are split."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of an array that every device holds whole."""
-    return NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, P())
 
 
 def by_rows(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of a batch: rows split over the `data` axis."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    """Returns the sharding of a batch: rows split over `data` and `fsdp`."""
+    return NamedSharding(mesh, ROWS)
+
+
+def shardings(tree: Any, mesh: Mesh | AbstractMesh) -> Any:
+    """Returns the sharding of every leaf of a train state, or of any part of one, by RULES."""
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
+        axes = [axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, leaf.shape)]  # noqa: B905 - P() is shorter
+        return NamedSharding(mesh, P(*axes))
+
+    return jax.tree_util.tree_map_with_path(place, tree)
 
 
 def place_batch(batch: Any, mesh: Mesh) -> Any:

@@ -9,31 +9,34 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from wmt_transformer.model.transformer import Transformer
-from wmt_transformer.train.sharding import replicated
+from wmt_transformer.train.sharding import shardings
 
 
 class TrainState(NamedTuple):
-    """Parameters, the optimiser's moments, and how many updates made them."""
+    """Parameters, the optimiser's moments, and how many steps made them."""
 
     step: Int[Array, ""]
     params: Any
     optimizer: Any
+    skipped: Int[Array, ""]
+    """How many of the last steps in a row had a gradient that was not finite, and changed nothing."""
 
 
 def abstract_state(model: Transformer, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Returns the shapes, dtypes and shardings of a run's state without allocating any of it."""
     shapes = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0)))
-    place = replicated(mesh)
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+    return jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings(shapes, mesh)
+    )
 
 
 def initial_state(model: Transformer, optimizer: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
-    """Returns freshly drawn parameters and zero moments, created where they will live."""
-    shardings = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh))
-    return jax.jit(lambda key: _initial(model, optimizer, key), out_shardings=shardings)(jax.random.key(seed))
+    """Returns freshly drawn parameters and zero moments, each part created by the device where it will live."""
+    places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh))
+    return jax.jit(lambda key: _initial(model, optimizer, key), out_shardings=places)(jax.random.key(seed))
 
 
 def _initial(model: Transformer, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
     tokens = jnp.ones((1, 2), jnp.int32)
     params = model.init(key, tokens, tokens)["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), jnp.zeros((), jnp.int32))

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.train.loss import LossSums, cross_entropy
-from wmt_transformer.train.sharding import by_rows, replicated
-from wmt_transformer.train.state import TrainState
+from wmt_transformer.train.sharding import by_rows, replicated, row_shards
+from wmt_transformer.train.state import TrainState, abstract_state
 
 
 class StepMetrics(NamedTuple):
@@ -22,28 +22,46 @@ class StepMetrics(NamedTuple):
 
     sums: LossSums
     gradient_norm: Float[Array, ""]
+    skipped: Int[Array, ""]
+    """1 where the gradient was not finite and the step changed nothing, else 0."""
 
 
 def loss_sums(
-    model: Transformer, params: Any, batch: Batch, smoothing: float, dropout_key: Array | None = None
+    model: Transformer,
+    params: Any,
+    batch: Batch,
+    smoothing: float,
+    dropout_key: Array | None = None,
+    row_shards: int = 1,
 ) -> LossSums:
-    """Returns the loss of one batch; dropout acts where a key is given."""
+    """Returns the loss of one batch, whose rows lie on `row_shards` devices; dropout acts where a key is given."""
     train, apply = dropout_key is not None, cast(Any, model.apply)
     rngs = {"dropout": dropout_key} if train else {}
     states = apply({"params": params}, batch.source, batch.target, train, rngs=rngs, method="states")
     table = apply({"params": params}, method="vocabulary_table")
-    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing)
+    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing, row_shards=row_shards)
 
 
 def gradients(
-    model: Transformer, params: Any, batch: Batch, smoothing: float, accumulation: int, key: Array
+    model: Transformer,
+    params: Any,
+    batch: Batch,
+    smoothing: float,
+    accumulation: int,
+    key: Array,
+    row_shards: int = 1,
 ) -> tuple[LossSums, Any]:
     """Returns the sums over the batch and the gradient of its mean loss a token.
 
     With `accumulation` > 1 the rows are taken in so many micro-batches whose gradients are added; the one
     division is by the tokens of the whole batch, so the result is that of one large batch.
     """
-    differentiate = jax.value_and_grad(lambda p, b, k: _with_sums(loss_sums(model, p, b, smoothing, k)), has_aux=True)
+
+    def loss(params: Any, batch: Batch, key: Array) -> tuple[Float[Array, ""], LossSums]:
+        sums = loss_sums(model, params, batch, smoothing, key, row_shards)
+        return sums.loss, sums
+
+    differentiate = jax.value_and_grad(loss, has_aux=True)
     if accumulation == 1:
         (_, sums), total = differentiate(params, batch, key)
     else:
@@ -68,16 +86,31 @@ def make_train_step(
 
     Dropout's key is fold_in(seed, step), so a step is a function of the state and the batch alone.
     """
+    state_places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(train.seed), state.step)
-        sums, gradient = gradients(model, state.params, batch, train.label_smoothing, train.accumulation, key)
+        sums, gradient = gradients(
+            model, state.params, batch, train.label_smoothing, train.accumulation, key, row_shards(mesh)
+        )
+        norm = optax.tree.norm(gradient)
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, moments), StepMetrics(sums, optax.tree.norm(gradient))
+        # A gradient that is not finite would spoil parameters and moments for good: they stay as they were.
+        finite = jnp.isfinite(norm)
+        old = (state.params, state.optimizer)
+        params, moments = jax.tree.map(lambda now, before: jnp.where(finite, now, before), (params, moments), old)
+        in_a_row = jnp.where(finite, 0, state.skipped + 1)
+        return (
+            TrainState(state.step + 1, params, moments, in_a_row),
+            StepMetrics(sums, norm, jnp.where(finite, 0, 1)),
+        )
 
     return jax.jit(
-        step, donate_argnums=0, in_shardings=(replicated(mesh), by_rows(mesh)), out_shardings=replicated(mesh)
+        step,
+        donate_argnums=0,
+        in_shardings=(state_places, by_rows(mesh)),
+        out_shardings=(state_places, replicated(mesh)),
     )
 
 
@@ -85,10 +118,7 @@ def make_eval_step(model: Transformer, mesh: Mesh) -> Callable[[Any, Batch], Los
     """Returns the compiled measurement `eval_step(params, batch)`: no dropout, no label smoothing."""
 
     def step(params: Any, batch: Batch) -> LossSums:
-        return loss_sums(model, params, batch, smoothing=0.0)
+        return loss_sums(model, params, batch, smoothing=0.0, row_shards=row_shards(mesh))
 
-    return jax.jit(step, in_shardings=(replicated(mesh), by_rows(mesh)), out_shardings=replicated(mesh))
-
-
-def _with_sums(sums: LossSums) -> tuple[Float[Array, ""], LossSums]:
-    return sums.loss, sums
+    # Parameters are taken as they lie.
+    return jax.jit(step, in_shardings=(None, by_rows(mesh)), out_shardings=replicated(mesh))
