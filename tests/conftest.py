@@ -5,6 +5,7 @@ the function that makes it. It has to be installed before the package is importe
 """
 
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tests' tolerances are those of float32 on a CPU
@@ -30,3 +31,28 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("WMT_TRANSFORMER_DATA is not set: it names a folder with multi30k/, tatoeba/, newstest/")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> Path:
+    """A folder with a toy corpus, its config, and a finished run of it in `run`."""
+    folder = tmp_path_factory.mktemp("toy")
+    import commands  # brings the package, which the hook above has to see first
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    for split, count in (("train", 200), ("dev", 8)):
+        lines = [" ".join(random.choice(commands.WORDS, random.integers(2, 9))) for _ in range(count)]
+        (folder / f"{split}.en").write_text("\n".join(lines) + "\n")
+        (folder / f"{split}.de").write_text("\n".join(line.upper() for line in lines) + "\n")
+    (folder / "toy.py").write_text(commands.CONFIG.format(path=str(folder)))
+    os.environ["WMT_TRANSFORMER_CACHE"] = str(folder / "cache")
+    assert commands.run("train", folder / "toy.py", "--workdir", folder / "run") == 0
+    assert commands.run("average", "--workdir", folder / "run") == 0
+    return folder
+
+
+@pytest.fixture
+def copy(toy, tmp_path) -> Path:
+    """A copy of the finished run, to be spoilt."""
+    return Path(shutil.copytree(toy / "run", tmp_path / "run"))

@@ -2,104 +2,16 @@
 
 import io
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from commands import assert_same, params_of, refused, run
 
-from wmt_transformer import checkpoint, cli
-
-ROOT = Path(__file__).parents[1]
-WORDS = [
-    "red",
-    "green",
-    "blue",
-    "cat",
-    "dog",
-    "bird",
-    "sees",
-    "likes",
-    "big",
-    "small",
-    "old",
-    "new",
-    "the",
-    "a",
-    "one",
-    "two",
-]
-CONFIG = """
-from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
-
-def get_config():
-    return Config(
-        family="small",
-        model=ModelConfig(num_layers=1, d_model=16, d_ff=32, num_heads=2, d_k=8, d_v=8),
-        data=DataConfig(
-            corpus="files", source="en", target="de", path={path!r}, train_files=("train.en", "train.de"),
-            dev_files=("dev.en", "dev.de"), test_files=("dev.en", "dev.de"), vocabulary_size=300,
-            max_length=40, source_tokens=256, target_tokens=256, num_shapes=2,
-        ),
-        train=TrainConfig(
-            steps=12, warmup_steps=10, log_every=4, evaluate_every=6, checkpoint_every=3, keep_checkpoints=3,
-            average_last=2, evaluate_pairs=4, show_translations=1,
-        ),
-    )
-"""
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([str(argument) for argument in arguments])
-    return stopped.value.code  # type: ignore[return-value]
-
-
-def refused(capsys, *arguments: object) -> str:
-    """Runs a command that must fail as a user's mistake does: code 2, one line, nothing on standard output."""
-    capsys.readouterr()
-    code = run(*arguments)
-    out, err = capsys.readouterr()
-    assert (code, out) == (2, "")
-    lines = [line for line in err.splitlines() if line.startswith("wmt-transformer: ")]
-    assert len(lines) == 1 and err.endswith(lines[0] + "\n"), err
-    return lines[0]
-
-
-def params_of(workdir: Path, which: str | int):
-    return jax.tree.map(np.asarray, checkpoint.load_params(workdir, which))
-
-
-def assert_same(one, other) -> None:
-    jax.tree.map(np.testing.assert_array_equal, one, other)
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory) -> Path:
-    """A folder with a toy corpus, its config, and a finished run of it in `run`."""
-    folder = tmp_path_factory.mktemp("toy")
-    random = np.random.default_rng(0)
-    for split, count in (("train", 200), ("dev", 8)):
-        lines = [" ".join(random.choice(WORDS, random.integers(2, 9))) for _ in range(count)]
-        (folder / f"{split}.en").write_text("\n".join(lines) + "\n")
-        (folder / f"{split}.de").write_text("\n".join(line.upper() for line in lines) + "\n")
-    (folder / "toy.py").write_text(CONFIG.format(path=str(folder)))
-    os.environ["WMT_TRANSFORMER_CACHE"] = str(folder / "cache")
-    assert run("train", folder / "toy.py", "--workdir", folder / "run") == 0
-    assert run("average", "--workdir", folder / "run") == 0
-    return folder
-
-
-@pytest.fixture
-def copy(toy, tmp_path) -> Path:
-    """A copy of the finished run, to be spoilt."""
-    return Path(shutil.copytree(toy / "run", tmp_path / "run"))
+from wmt_transformer import checkpoint
 
 
 def test_a_run_leaves_what_the_later_verbs_need(toy):
@@ -121,31 +33,6 @@ def test_the_average_is_the_mean_of_its_checkpoints(toy):
         params_of(toy / "run", "average"),
         mean,
     )
-
-
-def test_a_run_stopped_by_a_signal_and_started_again_ends_with_the_same_parameters(toy, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "wmt_transformer.cli",
-        "train",
-        str(toy / "toy.py"),
-        "--workdir",
-        str(tmp_path / "w"),
-    ]
-    metrics = tmp_path / "w" / "metrics.jsonl"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True)
-    while not (metrics.exists() and metrics.read_text()):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert "Traceback" not in err
-    stopped_at = checkpoint.steps(tmp_path / "w")[-1]
-    assert process.returncode == (130 if stopped_at < 12 else 0)
-    assert stopped_at >= 4
-    assert run("train", toy / "toy.py", "--workdir", tmp_path / "w") == 0
-    assert_same(params_of(tmp_path / "w", 12), params_of(toy / "run", 12))
 
 
 @pytest.mark.parametrize("keep", [3, 6])
@@ -269,27 +156,3 @@ def test_a_full_disk_is_one_line_and_leaves_the_file_that_was_there(toy, tmp_pat
     assert "No space left" in refused(capsys, *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_text() == "before"
-
-
-def test_a_full_disk_at_a_checkpoint_is_one_line_and_keeps_the_checkpoints(toy, tmp_path, capsys, monkeypatch):
-    workdir = tmp_path / "w"
-    assert run("train", toy / "toy.py", "--workdir", workdir, "--train.steps", 3) == 0
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    assert "the disk is full" in refused(capsys, "train", toy / "toy.py", "--workdir", workdir)
-    assert checkpoint.steps(workdir) == [3]
-
-
-def test_a_write_that_fails_half_way_keeps_the_checkpoints(toy, tmp_path):
-    """With a limit on the size of files that the second checkpoint cannot meet."""
-    workdir = tmp_path / "w"
-    command = f"{sys.executable} -m wmt_transformer.cli train {toy / 'toy.py'} --workdir {workdir}"
-    assert run("train", toy / "toy.py", "--workdir", workdir, "--train.steps", 3) == 0
-    limited = subprocess.run(
-        ["bash", "-c", f"trap '' XFSZ; ulimit -f 8; {command}"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert limited.returncode == 2, limited.stderr
-    assert "wmt-transformer: the disk is full" in limited.stderr
-    assert checkpoint.steps(workdir) == [3]
-    assert run("train", toy / "toy.py", "--workdir", workdir) == 0
-    assert_same(params_of(workdir, 12), params_of(toy / "run", 12))

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from wmt_transformer.config import UserError
+
+
+class Broken(UserError):
+    """A checkpoint that is there and cannot be read: a file of it is cut off, changed or missing."""
 
 
 class Checkpoints:
@@ -53,9 +59,13 @@ class Checkpoints:
         self._checkpointer.save_checkpointables_async(step, items, force=True, overwrite=True, metrics=metrics)
 
     def restore(self, step: int, params: Any, optimizer: Any) -> tuple[Any, Any]:
-        """Returns the checkpoint's parameters and optimiser state, as the given shapes and shardings say."""
-        items = self._checkpointer.load_checkpointables(step, {"params": params, "optimizer": optimizer})
-        return items["params"], items["optimizer"]
+        """Returns the checkpoint's parameters and optimiser state, as the given shapes and shardings say.
+
+        Raises Broken when it cannot be read.
+        """
+        with _readable(self._checkpointer.directory / str(step)):
+            items = self._checkpointer.load_checkpointables(step, {"params": params, "optimizer": optimizer})
+            return items["params"], items["optimizer"]
 
     def wait(self) -> None:
         """Returns when what `save` started is on disk; raises OSError when it could not be written."""
@@ -110,6 +120,12 @@ def load_params(workdir: Path, which: str | int | None = None) -> Any:
     return _load_params(folder, step)
 
 
+def write_params(workdir: Path, step: int, params: Any) -> None:
+    """Writes parameters that no training of ours made, such as imported ones, as the run's checkpoint of a step."""
+    with contextlib.closing(_orbax().training.Checkpointer((Path(workdir) / "checkpoints").resolve())) as out:
+        out.save_checkpointables(step, {"params": jax.tree.map(jnp.asarray, params)}, force=True, overwrite=True)
+
+
 def average(workdir: Path, which: Sequence[int]) -> int:
     """Writes the mean of the parameters of the given steps to `average/STEP`; returns the newest step.
 
@@ -148,9 +164,25 @@ def _load_params(folder: Path, step: int) -> Any:
     ocp = _orbax()
     path = (folder / str(step)).resolve()
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    shapes = ocp.checkpointables_metadata(path).metadata["params"]
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
-    return ocp.load_checkpointables(path, {"params": abstract})["params"]
+    with _readable(path):
+        shapes = ocp.checkpointables_metadata(path).metadata["params"]
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+        return ocp.load_checkpointables(path, {"params": abstract})["params"]
+
+
+@contextlib.contextmanager
+def _readable(path: Any) -> Iterator[None]:
+    """Turns whatever goes wrong while a checkpoint is read into Broken."""
+    try:
+        yield
+        return
+    except Exception as error:  # Orbax and tensorstore have many kinds for a file that is cut off or gone
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    with warnings.catch_warnings():
+        # Orbax leaves the reading of the other files unfinished, and Python would tell the user so.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        gc.collect()
+    raise Broken(f"the checkpoint {path} cannot be read ({reason}); delete it, or name another one")
 
 
 def _best_step(workdir: Path, saved: list[int]) -> int:

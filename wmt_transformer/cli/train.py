@@ -125,18 +125,20 @@ def _train(settings: Config, workdir: Path) -> Any:
 
     keep_freed_memory()
     from wmt_transformer.data.prepare import prepare as build
+    from wmt_transformer.train.alone import alone
 
     use_compilation_cache()
-    config.check_same_run(workdir, settings)
-    prepared = build(settings.data, workdir / "data")
-    sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
-    settings = dataclasses.replace(settings, model=sized)
-    with whole_file(str(workdir / "config.json")) as out:
-        out.write(config.to_json(settings))
+    with alone(workdir):
+        config.check_same_run(workdir, settings)
+        prepared = build(settings.data, workdir / "data")
+        sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
+        settings = dataclasses.replace(settings, model=sized)
+        with whole_file(str(workdir / "config.json")) as out:
+            out.write(config.to_json(settings))
 
-    from wmt_transformer.train import loop
+        from wmt_transformer.train import loop
 
-    return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared))
+        return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared))
 
 
 def _after_training(outcome: Any, workdir: Path) -> int:

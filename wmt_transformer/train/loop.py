@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wmt_transformer.checkpoint import Checkpoints
+from wmt_transformer.checkpoint import Broken, Checkpoints
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import Prepared
@@ -73,7 +73,7 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
     )
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     with contextlib.closing(checkpoints), mesh_of(mesh), interruptible() as stop:
-        state = _start(checkpoints, model, update, mesh, settings.seed)
+        state, spoilt = _start(checkpoints, model, update, mesh, settings.seed)
         first = int(state.step)
         step = Timed(make_train_step(model, update, settings, mesh))
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
@@ -81,6 +81,8 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
             metrics.MetricsWriter(workdir, first) as writer,
             metrics.ProgressBar(settings.steps, first) as progress,
         ):
+            for message in spoilt:
+                progress.message(message)
             if first:
                 progress.message(f"resuming at step {first}")
             log = Log(config, batches, writer, progress)
@@ -269,14 +271,24 @@ def mesh_of(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Any]:
     return jax.set_mesh(mesh)
 
 
-def _start(checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.sharding.Mesh, seed: int) -> TrainState:
+def _start(
+    checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.sharding.Mesh, seed: int
+) -> tuple[TrainState, list[str]]:
+    """Returns the state of the newest checkpoint that can be read, and what was wrong with newer ones."""
+    spoilt: list[str] = []
     saved = checkpoints.steps()
     if not saved:
-        return initial_state(model, update, mesh, seed)
+        return initial_state(model, update, mesh, seed), spoilt
     shapes = abstract_state(model, update, mesh)
-    params, moments = checkpoints.restore(saved[-1], shapes.params, shapes.optimizer)
-    step, none = (jax.device_put(jnp.int32(n), shapes.step.sharding) for n in (saved[-1], 0))
-    return TrainState(step, params, moments, none)
+    for newest in reversed(saved):
+        try:
+            params, moments = checkpoints.restore(newest, shapes.params, shapes.optimizer)
+        except Broken as error:
+            spoilt.append(f"{error}; trying the one before")
+            continue
+        step, none = (jax.device_put(jnp.int32(n), shapes.step.sharding) for n in (newest, 0))
+        return TrainState(step, params, moments, none), spoilt
+    raise Broken(f"none of the {len(saved)} checkpoints can be read; the newest: {spoilt[0]}")
 
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> None:
