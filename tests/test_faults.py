@@ -69,8 +69,6 @@ def test_a_run_killed_twenty_times_ends_with_the_same_parameters(toy, tmp_path):
     kill_often(toy, tmp_path, kills=20, steps=1200)
 
 
-# Orbax leaves the reading of the other files unfinished, which Python's garbage collector reports.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("fault", ["cut off", "missing"])
 def test_a_spoilt_checkpoint_is_named_and_the_one_before_is_used(toy, copy, capsys, fault):
     newest = copy / "checkpoints" / "12"
