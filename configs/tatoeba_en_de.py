@@ -27,7 +27,7 @@ def get_config() -> Config:
             num_shapes=5,
         ),
         train=TrainConfig(
-            steps=20_000,
+            steps=10_000,
             warmup_steps=1000,
             evaluate_every=1000,
             evaluate_pairs=500,

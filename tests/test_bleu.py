@@ -1,15 +1,21 @@
-"""BLEU against hand counts and the published score of a real system; reading the files that are scored."""
+"""BLEU against hand counts, Moses' arithmetic and the published scores of a real system; reading what is scored."""
 
-import dataclasses
 import gzip
 import html
+import json
 import math
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from commands import refused, run
 
 from wmt_transformer.config import UserError
 from wmt_transformer.evaluate import bleu
+
+VERSION, MOSES = f"version:{version('sacrebleu')}", f"sacremoses:{version('sacremoses')}"
 
 
 def test_tokenised_lowercase_bleu_equals_the_hand_count():
@@ -43,16 +49,91 @@ def test_moses_rules_are_those_of_the_language():
     assert bleu.tokenized_lowercase_bleu(hypotheses, references, "de") == pytest.approx(100 * (2 / 35) ** 0.25)
 
 
+def multi_bleu_perl(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Moses' multi-bleu.perl for one reference, step by step, 0 to 100."""
+    correct, total = [0] * 5, [0] * 5
+    length_translation = length_reference = 0
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        words, expected = hypothesis.split(), reference.split()
+        length_translation += len(words)
+        length_reference += len(expected)
+        for n in range(1, 5):
+            there = Counter(tuple(expected[k : k + n]) for k in range(len(expected) - n + 1))
+            for gram, count in Counter(tuple(words[k : k + n]) for k in range(len(words) - n + 1)).items():
+                total[n] += count
+                correct[n] += min(count, there[gram])
+    if min(correct[1:]) == 0:
+        return 0.0  # multi-bleu takes log(0) for -9999999999
+    brevity = 1.0 if length_translation >= length_reference else math.exp(1 - length_reference / length_translation)
+    return 100 * brevity * math.exp(sum(math.log(correct[n] / total[n]) for n in range(1, 5)) / 4)
+
+
+def test_multi_bleu_of_a_small_case_counted_by_hand():
+    # the the cat sat on a mat   against   the cat sat on the mat
+    # 1-grams: the twice (the reference has two), cat, sat, on, mat: 6 of 7; 2-grams: the cat, cat sat, sat on: 3 of 6;
+    # 3-grams: the cat sat, cat sat on: 2 of 5; 4-grams: the cat sat on: 1 of 4. The second line, three right words
+    # for four, has 3 of 3, 2 of 2, 1 of 1 and no 4-gram. 10 tokens for 10: no penalty.
+    hypotheses = ["the the cat sat on a mat", "a b c"]
+    references = ["the cat sat on the mat", "a b c d"]
+    by_hand = 100 * (9 / 10 * 5 / 8 * 3 / 6 * 1 / 4) ** 0.25
+    assert multi_bleu_perl(hypotheses, references) == pytest.approx(by_hand)
+    assert bleu.multi_bleu(hypotheses, references, "none")[0] == pytest.approx(by_hand)
+    # Without its first word the first line has 6 tokens, so 9 for 10: 6, 3, 2 and 1 right of 6, 5, 4 and 3.
+    shorter = ["the cat sat on a mat", "a b c"]
+    by_hand = 100 * math.exp(1 - 10 / 9) * ((5 + 3) / 9 * 5 / 7 * 3 / 5 * 1 / 3) ** 0.25
+    assert bleu.multi_bleu(shorter, references, "none")[0] == pytest.approx(by_hand)
+
+
+def test_a_split_compound_counted_by_hand():
+    # hyp: Der Ost-Berliner Zoo .  ref: Der West-Berliner Zoo .   tokens: 3 of 4, then only "Zoo ." of 3, then 0.
+    # Split: Der Ost ##AT##-##AT## Berliner Zoo .   1-grams 5/6; 2-grams 3/5: @ Berliner, Berliner Zoo, Zoo .;
+    # 3-grams 2/4: @ Berliner Zoo, Berliner Zoo .; 4-grams 1/3.
+    scores = bleu.score(["Der Ost-Berliner Zoo."], ["Der West-Berliner Zoo."], "de")
+    assert scores.tokenized_bleu == 0.0
+    assert scores.compound_split_bleu == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25)
+
+
+@pytest.mark.parametrize(
+    "line, split",
+    [
+        ("Ost-Berlin", "Ost ##AT##-##AT## Berlin"),
+        ("eins - zwei", "eins - zwei"),  # a dash between spaces is none
+        ("Vor- und Nachteile", "Vor- und Nachteile"),
+        ("a-b-c", "a ##AT##-##AT## b-c"),  # perl's s///g does not look at b again
+        ("ab-cd-ef", "ab ##AT##-##AT## cd ##AT##-##AT## ef"),
+    ],
+)
+def test_compounds_are_split_as_the_papers_script_splits_them(line: str, split: str):
+    assert bleu.split_compounds([line]) == [split]
+
+
 def test_a_copy_of_the_reference_scores_100_everywhere():
-    lines = ["Ein Mann fährt Rad.", "Zwei Hunde laufen über die Wiese."]
-    scores = bleu.score(lines, lines, "de")
-    assert dataclasses.astuple(scores) == pytest.approx((100.0, scores.signature, 100.0, 100.0))
+    lines = ["Ein Mann fährt Rad.", "Zwei Hunde laufen über die Ost-West-Wiese."]
+    numbers = {name: x for name, x in bleu.score(lines, lines, "de").report().items() if not isinstance(x, str)}
+    assert set(numbers) == {
+        "sacrebleu", "chrf", "tokenized_bleu", "tokenized_lowercase_bleu", "compound_split_bleu"
+    }  # fmt: skip
+    assert list(numbers.values()) == pytest.approx([100.0] * 5)
 
 
-def test_the_report_has_the_agreed_keys_and_the_standard_signature():
-    report = dataclasses.asdict(bleu.score(["a"], ["b"], "en"))
-    assert list(report) == ["sacrebleu", "signature", "chrf", "tokenized_lowercase_bleu"]
-    assert report["signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+def test_each_score_of_the_report_has_its_signature():
+    report = bleu.score(["a"], ["b"], "de").report()
+    assert {name: report[name] for name in report if "signature" in name} == {
+        "signature": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|" + VERSION,
+        "chrf_signature": "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|" + VERSION,
+        "tokenized_bleu_signature": f"nrefs:1|case:mixed|eff:no|tok:moses-de|{MOSES}|smooth:none|{VERSION}",
+        "tokenized_lowercase_bleu_signature": f"nrefs:1|case:lc|eff:no|tok:moses-de|{MOSES}|smooth:none|{VERSION}",
+        "compound_split_bleu_signature": (
+            f"nrefs:1|case:mixed|eff:no|tok:moses-de+split-hyphens|{MOSES}|smooth:none|{VERSION}"
+        ),
+    }
+
+
+def test_compounds_are_split_in_german_only():
+    assert not any("compound" in name for name in bleu.score(["un porte-clés"], ["un porte-clés"], "fr").report())
+    bleu.check_compound_split("de")
+    with pytest.raises(UserError, match=r"German only, and the target is 'fr'.*English-French ones of tokens as they"):
+        bleu.check_compound_split("fr")
 
 
 def test_case_counts_in_sacrebleu_and_not_in_the_tokenised_score():
@@ -61,15 +142,67 @@ def test_case_counts_in_sacrebleu_and_not_in_the_tokenised_score():
     assert scores.tokenized_lowercase_bleu == pytest.approx(100.0)
 
 
-def test_a_real_system_gets_its_known_scores(data_folder: Path):
-    # Sennrich et al. 2016 on newstest2014: the sacrebleu command line gives 25.27 (13a, cased) and 25.78
-    # (13a, lower-cased). The output is Moses-tokenised, entities included, which 13a undoes and Moses does
-    # not: they are undone here, and Moses' rules then differ from 13a's by less than a point.
-    hypotheses = bleu.read_lines(data_folder / "newstest" / "sennrich2016.newstest2014.de.gz")
-    references = bleu.read_lines(data_folder / "newstest" / "newstest2014.de-en.de.gz")
-    assert round(bleu.score(hypotheses, references, "de").sacrebleu, 2) == 25.27
-    unescaped = [html.unescape(line) for line in hypotheses]
-    assert abs(bleu.tokenized_lowercase_bleu(unescaped, references, "de") - 25.78) < 1.0
+@pytest.fixture(scope="module")
+def real_system(data_folder: Path) -> tuple[list[str], list[str]]:
+    """Sennrich et al. 2016 on newstest2014, Moses-tokenised, and the reference."""
+    names = ("sennrich2016.newstest2014.de.gz", "newstest2014.de-en.de.gz")
+    hypotheses, references = (bleu.read_lines(data_folder / "newstest" / name) for name in names)
+    assert len(hypotheses) == len(references) == 3003
+    return hypotheses, references
+
+
+@pytest.mark.parametrize(
+    "settings, expected", [({}, 25.27), ({"lowercase": True}, 25.78), ({"tokenize": "intl"}, 24.06)]
+)
+def test_a_real_system_gets_the_scores_that_sacrebleus_command_gives_it(real_system, settings, expected):
+    assert round(bleu.sacrebleu_score(*real_system, **settings)[0], 2) == expected
+
+
+def test_scores_of_a_real_system_are_multi_bleus_of_the_same_tokens(real_system):
+    # Entities and spaces of its own tokens are undone first, as far as the tokeniser sees them.
+    hypotheses, references = [html.unescape(line) for line in real_system[0]], real_system[1]
+    scores = bleu.score(hypotheses, references, "de")
+    tokens = [bleu.tokenize(lines, "de") for lines in (hypotheses, references)]
+    lower = [[line.lower() for line in lines] for lines in tokens]
+    split = [bleu.split_compounds(lines) for lines in tokens]
+    assert sum("##AT##-##AT##" in line for line in split[1]) > 300  # the rule has something to do
+    assert scores.tokenized_bleu == pytest.approx(multi_bleu_perl(*tokens), abs=1e-9)
+    assert scores.tokenized_lowercase_bleu == pytest.approx(multi_bleu_perl(*lower), abs=1e-9)
+    assert scores.compound_split_bleu == pytest.approx(multi_bleu_perl(*split), abs=1e-9)
+    # Moses' rules and 13a's differ little; splitting compounds is worth half a point here.
+    assert abs(scores.tokenized_lowercase_bleu - 25.78) < 0.5
+    assert scores.compound_split_bleu is not None
+    assert 0.3 < scores.compound_split_bleu - scores.tokenized_bleu < 1.0
+
+
+def test_evaluate_shows_every_score_with_its_signature_and_which_is_the_papers(real_system, tmp_path, capsys):
+    files = [tmp_path / "hypotheses", tmp_path / "references"]
+    for path, lines in zip(files, real_system, strict=True):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = ["evaluate", "--hypotheses", files[0], "--references", files[1], "--language", "de"]
+    assert run(*command, "--compound-split") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == f"sacreBLEU                   25.27  nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{VERSION}"
+    assert [line.partition("  ")[0] for line in lines[1:5]] == [
+        "chrF2", "tokenised BLEU", "tokenised, compounds split", "tokenised lower-cased BLEU"
+    ]  # fmt: skip
+    assert all("nrefs:1|" in line for line in lines[:5])
+    assert "27.3 and 28.4" in lines[5] and "compounds split" in lines[5]
+    assert "looks tokenised" in err
+    assert run(*command, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert round(found["sacrebleu"], 2) == 25.27
+    assert {"tokenized_bleu", "tokenized_bleu_signature", "compound_split_bleu"} <= set(found)
+
+
+def test_evaluate_refuses_compounds_in_french_and_files_of_different_length(tmp_path, capsys):
+    (tmp_path / "one").write_text("a\n")
+    (tmp_path / "two").write_text("a\nb\n")
+    files = ("--hypotheses", tmp_path / "one", "--references", tmp_path / "two", "--language", "fr")
+    message = refused(capsys, "evaluate", *files, "--compound-split")
+    assert "German only" in message and "English-French" in message
+    assert "1 translations for 2 references" in refused(capsys, "evaluate", *files)
 
 
 def test_files_of_different_length_are_refused_with_both_counts():

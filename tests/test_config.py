@@ -9,7 +9,16 @@ import pytest
 from wmt_transformer import config
 from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
 
-SHIPPED = ["multi30k_en_de", "multi30k_en_fr", "quickstart", "tatoeba_en_de", "wmt14_en_de_base"]
+SHIPPED = [
+    "multi30k_en_de",
+    "multi30k_en_fr",
+    "quickstart",
+    "tatoeba_en_de",
+    "wmt14_en_de_base",
+    "wmt14_en_de_big",
+    "wmt14_en_fr_base",
+    "wmt14_en_fr_big",
+]
 
 
 def test_json_brings_back_an_equal_config_with_tuples_and_none():

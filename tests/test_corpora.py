@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import http.server
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import cast
 
 import pytest
 
+from wmt_transformer import config
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
 
@@ -275,32 +278,97 @@ def test_wmt14_texts_are_taken_by_language_not_by_position(tfds, tmp_path, capsy
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_failed_wmt14_download_says_what_to_fetch_and_where_to_put_it(monkeypatch, tmp_path):
+def test_a_wmt14_failure_that_names_no_file_lists_all_that_the_pair_needs(monkeypatch, tmp_path):
     module = pytest.importorskip("tensorflow_datasets")
 
     def refuse(*args, **kwargs):
-        raise ConnectionError("statmt.org answered 503")
+        raise ConnectionError("nobody there")
 
     monkeypatch.setattr(module, "data_source", refuse)
-    with pytest.raises(UserError, match=r"503.*training-parallel-nc-v9\.tgz.*downloads/manual"):
-        load(corpus="wmt14", path=str(tmp_path))
+    for target, names in (
+        ("de", ["europarl-v7.tgz", "commoncrawl.tgz", "nc-v9.tgz", "dev.tgz"]),
+        ("fr", ["europarl-v7.tgz", "commoncrawl.tgz", "un.tgz", "nc-v9.tgz", "giga-fren.tar", "dev.tgz"]),
+    ):
+        with pytest.raises(UserError, match=r"nobody there.*downloads/manual: ") as caught:
+            load(corpus="wmt14", target=target, path=str(tmp_path))
+        files = [item for item in str(caught.value).split() if item.startswith("http://")]
+        assert all(file.endswith(name) for file, name in zip(files, names, strict=True))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(data_folder, monkeypatch, tmp_path):
-    import sys
+def test_the_files_to_fetch_by_hand_are_those_that_tfds_expects():
+    pytest.importorskip("tensorflow_datasets")
+    from tensorflow_datasets.core.download import checksums
 
+    known = checksums.get_all_url_infos()
+    for address, (_, size, sha256) in corpora._WMT14_FILES.items():
+        assert (int(known[address].size), known[address].checksum) == (size, sha256)
+        assert known[address].filename == address.rpartition("/")[2]  # TFDS looks for it by this name
+
+
+@pytest.fixture
+def offline(monkeypatch, server):
+    """Sends every request of TFDS to the server on this machine, and lets none be repeated."""
+    pytest.importorskip("tensorflow_datasets")
+    from tensorflow_datasets.core.download import downloader
+
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(downloader, "MAX_RETRIES", 0)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, server.url)
+    return server
+
+
+EUROPARL = "http://www.statmt.org/wmt13/training-parallel-europarl-v7.tgz"
+EUROPARL_SHA256 = "0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("status", [404, 503, None])
+def test_when_statmt_refuses_or_is_dead_the_error_names_file_checksum_and_place(offline, monkeypatch, tmp_path, status):
+    offline.status = status
+    if status is None:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # nobody listens there
+    with pytest.raises(UserError) as caught:
+        load(corpus="wmt14", path=str(tmp_path))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(
+        f"put into {tmp_path}/downloads/manual: {EUROPARL} (657,632,379 bytes, SHA-256 {EUROPARL_SHA256})"
+    )
+    assert status is None or str(status) in message
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_wmt14_file_put_there_by_hand_is_used_and_its_checksum_looked_at(offline, tmp_path):
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    (manual / "training-parallel-europarl-v7.tgz").write_bytes(b"half of it")
+    with pytest.raises(UserError, match=rf"wrong checksum.*SHA-256 {EUROPARL_SHA256}\)$"):
+        load(corpus="wmt14", path=str(tmp_path))
+    assert offline.requests == []
+
+
+@pytest.fixture
+def raw_wmt14(data_folder, monkeypatch, tmp_path) -> Path:
+    """What the archives of WMT'14 hold, tiny but for the real test set, in the place where TFDS looks for them."""
     pytest.importorskip("tensorflow_datasets")
     from tensorflow_datasets.core.download import download_manager
 
     raw = tmp_path / "raw"
     for folder in ("training", "dev"):
         (raw / folder).mkdir(parents=True)
-    for name in ("training/europarl-v7", "training/news-commentary-v9", "commoncrawl", "dev/newstest2013"):
-        suffix = "" if name.startswith("dev") else ".de-en"
-        (raw / f"{name}{suffix}.en").write_text("Resumption of the session\n")
-        (raw / f"{name}{suffix}.de").write_text("Wiederaufnahme der Sitzungsperiode\n")
+    texts = {
+        "training/europarl-v7.de-en": [("Resumption of the session", "Wiederaufnahme der Sitzungsperiode")],
+        "training/news-commentary-v9.de-en": [("Gold", "Gold"), ("", "Nur deutsch")],
+        "commoncrawl.de-en": [("word " * 300, "Wort " * 300)],  # too long to train on
+        # Each of these would be dropped from training: a repetition, one side far longer, both too long.
+        "dev/newstest2013": [("A", "B"), ("A", "B"), ("A", "B " * 40), ("word " * 300, "Wort " * 300)],
+    }
+    for name, pairs in texts.items():
+        for side, suffix in enumerate(("en", "de")):
+            (raw / f"{name}.{suffix}").write_text("".join(f"{pair[side]}\n" for pair in pairs))
     for name in ("src.de", "ref.en"):
         content = gzip.decompress((data_folder / "newstest" / f"newstest2014-deen-{name}.sgm.gz").read_bytes())
         (raw / "dev" / f"newstest2014-deen-{name}.sgm").write_bytes(content)
@@ -311,13 +379,39 @@ def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(data
         return [extracted(self, url) for url in urls] if isinstance(urls, list | tuple) else str(raw)
 
     monkeypatch.setattr(download_manager.DownloadManager, "download_and_extract", extracted)
-    settings = {"corpus": "wmt14", "path": str(tmp_path)}
-    assert set(load("train", **settings)) == {("Resumption of the session", "Wiederaufnahme der Sitzungsperiode")}
-    pairs = dict(load("test", **settings))
-    assert len(load("test", **settings)) == 3003
-    # The first pair of newstest2014 as sacreBLEU has it too.
-    assert pairs["Gutach: Increased safety for pedestrians"] == "Gutach: Noch mehr Sicherheit für Fußgänger"
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(data_folder, raw_wmt14):
+    settings = {"corpus": "wmt14", "path": str(raw_wmt14)}
+    train = load("train", **settings)
+    assert sorted(train)[:2] == [("Gold", "Gold"), ("Resumption of the session", "Wiederaufnahme der Sitzungsperiode")]
+    assert len(train) == 3 and len(load("dev", **settings)) == 4
+    # The same sentences as plain text, from sacreBLEU's copy: all of them, in any order.
+    plain = [
+        gzip.decompress((data_folder / "newstest" / f"newstest2014.de-en.{side}.gz").read_bytes()).decode().split("\n")
+        for side in ("en", "de")
+    ]
+    expected = [pair for pair in zip(*plain, strict=True) if any(pair)]
+    assert len(expected) == 3003
+    assert sorted(load("test", **settings)) == sorted(expected)
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_prepare_keeps_every_wmt14_dev_and_test_sentence_whole(raw_wmt14, tmp_path):
+    from wmt_transformer.data.prepare import prepare
+
+    base = config.load("wmt14_en_de_base").data
+    # Three training pairs make no vocabulary of 37,000: nothing else differs from base.
+    small = dataclasses.replace(base, path=str(raw_wmt14), vocabulary_size=290)
+    prepared = prepare(small, tmp_path / "data")
+    assert len(prepared.train) == 2  # 300 words are more than max_length
+    assert len(prepared.dev) == len(prepared.dev_text) == 4
+    assert len(prepared.test_text) == 3003
+    assert sorted(prepared.test_text) == sorted(load("test", corpus="wmt14", path=str(raw_wmt14)))
+    assert max(len(source.split()) for source, _ in prepared.dev_text) == 300
 
 
 # ---- Downloads, against a server on this machine
@@ -336,6 +430,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.ranges: list[str | None] = []
         self.break_after: int | None = None
         self.understands_ranges = True
+        self.status: int | None = 404
+        """What a file that is not there is answered with."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -345,7 +441,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.ranges.append(self.headers.get("Range"))
         content = server.files.get(self.path)
         if content is None:
-            return self.send_error(404)
+            return self.send_error(server.status or 404)
         wanted = self.headers.get("Range")
         if wanted and server.understands_ranges:
             content = content[int(wanted.removeprefix("bytes=").rstrip("-")) :]

@@ -13,63 +13,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError, to_json
-from wmt_transformer.data import vocabulary as vocabularies
+from tests.translators import CONFIG, MODEL, sentence, toy_params, toy_translator, toy_vocabulary
+from wmt_transformer.config import UserError, to_json
 from wmt_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary, normalise
-from wmt_transformer.decode import beam, generate
+from wmt_transformer.decode import batched, beam, lines, sampling
 from wmt_transformer.decode.generate import Translation, Translator
 from wmt_transformer.model.transformer import Transformer
 
-WORDS = [
-    "ein",
-    "Mann",
-    "eine",
-    "Frau",
-    "sehen",
-    "den",
-    "kleinen",
-    "Hund",
-    "im",
-    "Garten",
-    "hinter",
-    "am",
-    "See",
-]
-MODEL = ModelConfig(
-    vocabulary_size=330,
-    num_layers=1,
-    d_model=32,
-    d_ff=48,
-    num_heads=2,
-    d_k=16,
-    d_v=16,
-    tied_embeddings="none",  # tied and untrained, a model repeats its input for ever
-    compute_dtype="float32",
-)
-CONFIG = Config(model=MODEL, data=DataConfig(max_length=40), decode=DecodeConfig(extra_length=9, batch_tokens=512))
-
-
-def sentence(seed: int, words: int) -> str:
-    return " ".join(np.random.default_rng(seed).choice(WORDS, words))
-
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
-    path = tmp_path_factory.mktemp("vocabulary") / "vocabulary.model"
-    return vocabularies.train((sentence(i, 8) for i in range(200)), path, size=MODEL.vocabulary_size)
+def vocabulary() -> Vocabulary:
+    return toy_vocabulary()
 
 
 @pytest.fixture(scope="module")
 def params() -> Any:
-    some = jnp.ones((1, 2), jnp.int32)
-    params: Any = Transformer(MODEL).init(jax.random.key(0), some, some)["params"]
-    table = params["output_table"] * 3  # surer of its words than untrained models are, so that nothing ties
-    return params | {"output_table": table.at[EOS].multiply(3)}  # and of the end, so that some sentences end
+    return toy_params()
 
 
 @pytest.fixture(scope="module")
-def translator(params: Any, vocabulary: Vocabulary) -> Translator:
-    return Translator(CONFIG, params, vocabulary)
+def translator() -> Translator:
+    return toy_translator()
 
 
 @pytest.fixture
@@ -77,14 +41,14 @@ def echoed(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """Puts an echo in the model's place; yields the list of shapes that it was called with."""
     shapes = []
 
-    def echo(params: Any, source: np.ndarray, limits: np.ndarray, alpha: Any, **settings: Any) -> beam.Hypotheses:
+    def echo(params: Any, source: np.ndarray, *_: Any, **settings: Any) -> tuple[beam.Hypotheses, None]:
         shapes.append((*source.shape, settings["max_length"]))
         count = settings["num_results"]
         tokens = np.pad(source, ((0, 0), (0, settings["max_length"] - source.shape[1])))[:, None]
         scores = np.tile(-np.arange(count, dtype=np.float32), (len(source), 1))
-        return beam.Hypotheses(jnp.asarray(tokens.repeat(count, axis=1)), jnp.asarray(scores))
+        return beam.Hypotheses(jnp.asarray(tokens.repeat(count, axis=1)), jnp.asarray(scores)), None
 
-    monkeypatch.setattr(generate, "_decode", echo)
+    monkeypatch.setattr(batched, "_decode", echo)
     yield shapes
 
 
@@ -116,8 +80,10 @@ def test_scores_are_length_normalised_teacher_forced_log_probabilities(params: A
         ids = [*vocabulary.encode(sentence(seed, words)), EOS]
         row[: len(ids)] = ids
     limits = np.array([20, 20, 12, 0], np.int32)
-    settings: Any = dict(model=MODEL, beam_size=3, num_results=2, max_length=24)
-    tokens, scores = map(np.asarray, generate._decode(params, source, limits, np.float32(0.6), **settings))
+    settings: Any = dict(models=(MODEL,), beam_size=3, num_results=2, max_length=24, covered=False, alignments=False)
+    rest: Any = (None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 2), np.int32))
+    found, _ = batched._decode((params,), source, limits, *rest, sampler=sampling.Greedy(), **settings)
+    tokens, scores = map(np.asarray, found)
     for rank in range(2):
         target = jnp.asarray(tokens[:, rank])
         logits: Any = Transformer(MODEL).apply({"params": params}, jnp.asarray(source), target)
@@ -149,7 +115,7 @@ def test_the_n_best_are_sorted_and_begin_with_the_translation(translator: Transl
 
 def test_new_parameters_are_used_and_do_not_compile_again(params: Any, vocabulary: Vocabulary):
     translator, text = Translator(CONFIG, params, vocabulary), [sentence(3, 6)]
-    decode: Any = generate._decode
+    decode: Any = batched._decode
     before = translator.translate(text, beam_size=1)
     compiled = decode._cache_size()
     other = jax.tree.map(lambda x: x[::-1], params)
@@ -169,20 +135,20 @@ def test_blank_lines_give_empty_ones_without_a_call_of_the_model(translator: Tra
 
 @hypothesis.given(st.lists(st.text(max_size=12), max_size=9))
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
-def test_every_line_comes_out_in_its_place(translator: Translator, echoed: list[tuple[int, ...]], lines: list[str]):
+def test_every_line_comes_out_in_its_place(translator: Translator, echoed: list[tuple[int, ...]], text: list[str]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(translator, "_longest", 10_000)
-        assert translator.translate(lines) == [normalise(line) for line in lines]
+        assert translator.translate(text) == [normalise(line) for line in text]
 
 
 def test_a_file_of_sentences_takes_few_shapes(translator: Translator, echoed: list[tuple[int, ...]]):
-    lines = [sentence(i, 1 + i % 14) for i in range(500)]
-    assert translator.translate(lines) == lines
+    text = [sentence(i, 1 + i % 14) for i in range(500)]
+    assert translator.translate(text) == text
     assert len(set(echoed)) <= 7  # 8, 12, 16, 24, 32, 48 and the rest at the end
     beam_size = CONFIG.decode.beam_size
     assert all(rows * beam_size * length <= CONFIG.decode.batch_tokens for rows, length, _ in echoed)
     slots = sum(rows * length for rows, length, _ in echoed)
-    assert sum(len(translator.vocabulary.encode(line)) + 1 for line in lines) > 0.7 * slots
+    assert sum(len(translator.vocabulary.encode(line)) + 1 for line in text) > 0.7 * slots
 
 
 def test_a_very_long_line_is_translated_in_parts_with_a_warning_that_names_it(
@@ -204,14 +170,14 @@ def test_a_very_long_line_is_translated_in_parts_with_a_warning_that_names_it(
 
 def test_a_long_line_is_cut_after_sentences_then_between_words(translator: Translator, vocabulary: Vocabulary):
     long = ". ".join(sentence(i, 6) for i in range(40)) + "."
-    parts = [vocabulary.decode(ids) for ids in translator._split(long)]
+    parts = list(lines.split(vocabulary, long, translator._longest))
     assert " ".join(parts) == long
     assert all(part.endswith(".") for part in parts)
     unpunctuated = long.replace(".", "")
-    parts = [vocabulary.decode(ids) for ids in translator._split(unpunctuated)]
+    parts = list(lines.split(vocabulary, unpunctuated, translator._longest))
     assert " ".join(parts).split() == unpunctuated.split()
     unbroken = "x" * 1000
-    parts = [vocabulary.decode(ids) for ids in translator._split(unbroken)]
+    parts = list(lines.split(vocabulary, unbroken, translator._longest))
     assert "".join(parts) == unbroken
     assert all(len(vocabulary.encode(part)) < CONFIG.data.max_length for part in parts)
 
@@ -239,7 +205,7 @@ def test_a_line_break_that_the_model_makes_does_not_break_the_line(
     newline = vocabulary._processor.piece_to_id("<0x0A>")
     tokens = jnp.asarray([[[*vocabulary.encode("ein"), newline, *vocabulary.encode("Hund"), EOS, PAD]]])
     broken = beam.Hypotheses(tokens, jnp.zeros((1, 1)))
-    monkeypatch.setattr(generate, "_decode", lambda *_, **__: broken)
+    monkeypatch.setattr(batched, "_decode", lambda *_, **__: (broken, None))
     [text] = translator.translate(["ein Hund"])
     assert text.split() == ["ein", "Hund"]
     assert len(text.splitlines()) == 1
@@ -257,7 +223,7 @@ def test_a_vocabulary_of_another_size_is_refused_with_both_sizes(params: Any, vo
     [
         (dict(count=5, beam_size=4), "5 translations were asked of a beam of 4"),
         (dict(count=0), "0 translations"),
-        (dict(count=1, beam_size=0), "the beam size is 0"),
+        (dict(count=1, beam_size=0), "beam_size is 0"),
         (dict(count=1, alpha=-0.1), "alpha is -0.1"),
         (dict(count=1, alpha=float("nan")), "alpha is nan"),
     ],
@@ -285,5 +251,5 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     (tmp_path / "data").mkdir()
     serialised = vocabulary._processor.serialized_model_proto()
     (tmp_path / "data" / "vocabulary.model").write_bytes(serialised)
-    lines = [sentence(1, 5), "", sentence(2, 3)]
-    assert Translator.load(tmp_path, "3").translate(lines, 3) == translator.translate(lines, 3)
+    text = [sentence(1, 5), "", sentence(2, 3)]
+    assert Translator.load(tmp_path, "3").translate(text, 3) == translator.translate(text, 3)

@@ -15,6 +15,7 @@ import dataclasses
 import importlib.util
 import io
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -163,16 +164,33 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DecodeConfig:
-    """Beam search (§6.1)."""
+    """Beam search (§6.1), and the rules for its output. Raises UserError for a value out of range."""
 
     beam_size: int = 4
     """Hypotheses kept per sentence; 1 is greedy."""
     alpha: float = 0.6
     """Exponent of the length penalty ((5 + length) / 6) ** alpha."""
+    beta: float = 0.0
+    """Factor of the coverage penalty that ranks finished hypotheses (Wu et al. 2016; the paper has none)."""
     extra_length: int = 50
-    """Output is at most the source length plus this many pieces."""
+    """Output is cut behind the source length plus this many pieces."""
+    min_length: int = 0
+    """Output ends behind so many pieces at the earliest."""
+    max_length: int | None = None
+    """Output ends behind so many pieces at the latest, whatever the source; None has no such limit."""
     batch_tokens: int = 4096
     """Slots of hypotheses (rows x beam x source length) decoded together."""
+
+    def __post_init__(self) -> None:
+        least = {"beam_size": 1, "alpha": 0, "beta": 0, "extra_length": 0, "min_length": 0, "batch_tokens": 1}
+        if self.max_length is not None:
+            least["max_length"] = 1
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not low <= value < math.inf:
+                raise UserError(f"{name} is {value}, it must be {low} or more")
+        if self.max_length is not None and self.min_length > self.max_length:
+            raise UserError(f"min_length is {self.min_length}, which is more than max_length, {self.max_length}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,8 +211,9 @@ class Config:
     """One run. `name` is the config file's; `family` names whose conventions it follows."""
 
     name: str = "base"
-    family: Literal["paper", "t2t", "small"] = "paper"
-    """paper: as published; t2t: as tensor2tensor's later presets; small: our own small-data settings."""
+    family: Literal["paper", "t2t", "small", "marian"] = "paper"
+    """paper: as published; t2t: as tensor2tensor's later presets; small: our own small-data settings; marian:
+    imported from a Marian model."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
@@ -266,10 +285,35 @@ def check_same_run(workdir: Path, config: Config) -> None:
             raise UserError(f"{workdir} holds a run of another config ({'; '.join(changed)}); choose another --workdir")
 
 
+FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {
+        "model": {"norm_position": "post", "attention_dropout": 0.0, "relu_dropout": 0.0},
+        "train": {"learning_rate": 1.0, "warmup_steps": 4000, "adam_b2": 0.98},
+    },
+    "t2t": {
+        "model": {"norm_position": "pre", "attention_dropout": 0.1, "relu_dropout": 0.1},
+        "train": {"learning_rate": 2.0, "warmup_steps": 8000, "adam_b2": 0.997},
+    },
+}
+"""Where the paper and tensor2tensor's later presets (`transformer_base` since version 3) differ; sizes, dropout, label
+smoothing, batches and beam are the same in both."""
+
+
+def with_family(config: Config, family: str) -> Config:
+    """Returns the config with the conventions of `paper` or `t2t` (see FAMILIES), named so; UserError for others."""
+    if family not in FAMILIES:
+        raise UserError(f"there is no family {family!r} to choose; there are {', '.join(FAMILIES)}")
+    sections = {
+        section: dataclasses.replace(getattr(config, section), **fields) for section, fields in FAMILIES[family].items()
+    }
+    return dataclasses.replace(config, family=family, **sections)
+
+
 def override(config: Config, arguments: list[str]) -> Config:
     """Returns the config changed by `--section.field value …` (or `--section.field=value`) arguments.
 
-    Raises UserError for a field that there is not, and for a value of the wrong type.
+    `--family t2t` changes what `with_family` says, before the other arguments do, wherever it stands. Raises UserError
+    for a field that there is not, and for a value of the wrong type.
     """
     import difflib
 
@@ -285,9 +329,12 @@ def override(config: Config, arguments: list[str]) -> Config:
             options[-1].append(argument)
         else:
             raise UserError(f"unexpected argument {argument!r}; options look like --model.dropout 0.3")
-    for option in options:
+    for option in sorted(options, key=lambda option: option[0] != "--family"):
         name = option[0][2:]
-        if name not in known or name in ("name", "family"):
+        if name == "family":
+            config = with_family(config, " ".join(option[1:]))
+            continue
+        if name not in known or name == "name":
             close = difflib.get_close_matches(name, known, 3) or [n for n in known if n.endswith(name.split(".")[-1])]
             hint = f"; did you mean --{', --'.join(close)}?" if close else f"; there are {', '.join(known)}"
             raise UserError(f"there is no setting --{name}{hint}")

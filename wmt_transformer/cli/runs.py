@@ -27,6 +27,36 @@ def prepared_data(workdir: Path) -> Any:
     return open_prepared(workdir / "data")
 
 
+def description(
+    workdir: Path, which: str | None, split: str, beam_size: int | None, alpha: float | None
+) -> dict[str, Any]:
+    """Returns what a report has to say of the run that its scores belong to; `changed` are the settings in which it
+    differs from the shipped config of its name and family."""
+    from wmt_transformer import checkpoint
+
+    settings = run_config(workdir)
+    folder, step = checkpoint.resolve(workdir, which)
+    changed: list[str] = []
+    if settings.name in config.shipped_configs():
+        shipped = config.load(settings.name)
+        if settings.family in config.FAMILIES:
+            shipped = config.with_family(shipped, settings.family)
+        watched = tuple(name for name in config.MAY_CHANGE if name != "train.steps")
+        changed = [line for line in config.differences(shipped, settings) if not line.startswith(watched)]
+    return {
+        "config": settings.name,
+        "family": settings.family,
+        "changed": changed,
+        "source": settings.data.source,
+        "target": settings.data.target,
+        "split": split,
+        "checkpoint": "average" if folder.name == "average" else "one",
+        "step": step,
+        "beam_size": settings.decode.beam_size if beam_size is None else beam_size,
+        "alpha": settings.decode.alpha if alpha is None else alpha,
+    }
+
+
 def split_scores(
     workdir: Path,
     which: str | int | None,
@@ -48,14 +78,20 @@ def split_scores(
 
 
 def table(scores: Any) -> str:
-    """Returns the scores for people, one a line with its signature."""
-    return "\n".join(
-        (
-            f"sacreBLEU                  {scores.sacrebleu:6.2f}  {scores.signature}",
-            f"chrF2                      {scores.chrf:6.2f}",
-            f"tokenised lower-cased BLEU {scores.tokenized_lowercase_bleu:6.2f}  Moses tokeniser, multi-bleu",
-        )
-    )
+    """Returns the scores for people, one a line with its signature, and which of them the paper's are."""
+    lines = [
+        ("sacreBLEU", scores.sacrebleu, scores.signature),
+        ("chrF2", scores.chrf, scores.chrf_signature),
+        ("tokenised BLEU", scores.tokenized_bleu, scores.tokenized_bleu_signature),
+        ("tokenised lower-cased BLEU", scores.tokenized_lowercase_bleu, scores.tokenized_lowercase_bleu_signature),
+    ]
+    paper = "The paper's 38.1 and 41.8 (English-French) are tokenised BLEU"
+    if scores.compound_split_bleu is not None:
+        split = scores.compound_split_bleu, scores.compound_split_bleu_signature
+        lines.insert(3, ("tokenised, compounds split", *split))
+        paper = "The paper's 27.3 and 28.4 (English-German) are tokenised BLEU with compounds split"
+    shown = [f"{name:26} {value:6.2f}  {signature}" for name, value, signature in lines]
+    return "\n".join([*shown, f"{paper}, on newstest2014; between papers compare sacreBLEU."])
 
 
 def use_compilation_cache() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ from wmt_transformer import config
 from wmt_transformer.cli.files import say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.runs import prepared_data, run_config, split_scores, table, use_compilation_cache
-from wmt_transformer.config import Config
+from wmt_transformer.config import Config, UserError
 
 
 def add(verb: AddVerb) -> None:
@@ -28,6 +29,13 @@ def add(verb: AddVerb) -> None:
         sub = verb(run, epilog=overrides, overridable=True)
         sub.add_argument("config", metavar="CONFIG", help="name of a shipped config, or path of a config file")
         sub.add_argument("--workdir", required=True, help="folder of the run")
+        if run is train:
+            hosts = sub.add_argument_group("several processes", "one run on several hosts or devices groups")
+            hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+            hosts.add_argument("--num-processes", type=positive, metavar="N", help="how many there are")
+            hosts.add_argument("--process-id", type=int, metavar="I", help="which one this is, 0 to N - 1")
+            hosts.add_argument("--start-timeout", type=float, default=300.0, help="seconds to wait (default: 300)")
+            hosts.add_argument("--cluster", action="store_true", help="the cluster says all this (Cloud TPU, Slurm)")
 
     sub = verb(average)
     sub.add_argument("--workdir", required=True, help="folder of the run")
@@ -98,6 +106,7 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
     settings = config.override(config.load(options.config), overrides)
+    _start_hosts(options)
     outcome = _train(settings, Path(options.workdir))
     return _after_training(outcome, Path(options.workdir))
 
@@ -120,21 +129,41 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
         say(f"dev BLEU {before:.2f} (step {max(steps)}) -> {after:.2f} (average)")
 
 
+def _start_hosts(options: argparse.Namespace) -> None:
+    given = [options.coordinator, options.num_processes, options.process_id]
+    if options.cluster or any(value is not None for value in given):
+        from wmt_transformer.train import hosts
+
+        if options.cluster:
+            hosts.start_from_cluster()
+        elif any(value is None for value in given):
+            raise UserError("--coordinator, --num-processes and --process-id belong together")
+        else:
+            hosts.start(
+                hosts.Hosts(options.coordinator, options.num_processes, options.process_id, options.start_timeout)
+            )
+
+
 def _train(settings: Config, workdir: Path) -> Any:
     from wmt_transformer.train.memory import keep_freed_memory
 
     keep_freed_memory()
+    from wmt_transformer.data.prepare import fingerprint
     from wmt_transformer.data.prepare import prepare as build
+    from wmt_transformer.train import hosts
     from wmt_transformer.train.alone import alone
 
     use_compilation_cache()
-    with alone(workdir):
+    with alone(workdir) if hosts.is_main() else contextlib.nullcontext():
         config.check_same_run(workdir, settings)
-        prepared = build(settings.data, workdir / "data")
+        with hosts.main_first():
+            prepared = build(settings.data, workdir / "data", say if hosts.is_main() else lambda _: None)
+        hosts.check_same("the prepared data", fingerprint(prepared))
         sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
         settings = dataclasses.replace(settings, model=sized)
-        with whole_file(str(workdir / "config.json")) as out:
-            out.write(config.to_json(settings))
+        if hosts.is_main():
+            with whole_file(str(workdir / "config.json")) as out:
+                out.write(config.to_json(settings))
 
         from wmt_transformer.train import loop
 
@@ -142,6 +171,10 @@ def _train(settings: Config, workdir: Path) -> Any:
 
 
 def _after_training(outcome: Any, workdir: Path) -> int:
+    from wmt_transformer.train import hosts
+
+    if not hosts.is_main():
+        return 0 if outcome.signal is None else 128 + outcome.signal
     say(
         f"{outcome.parameters:,} parameters, step {outcome.step}, {outcome.seconds:.0f} s "
         f"({outcome.compile_seconds:.0f} s of them first calls, which compile)"

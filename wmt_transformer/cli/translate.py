@@ -1,4 +1,4 @@
-"""Verbs that use a run: translate, evaluate."""
+"""Verbs that use a run: translate, score, evaluate."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import split_scores, table, use_compilation_cache
+from wmt_transformer.cli.runs import description, split_scores, table, use_compilation_cache
 from wmt_transformer.config import UserError
 
 
 def add(verb: AddVerb) -> None:
     """Adds the verbs to the command line."""
     checkpoint_help = "average, best, latest, or a step (default: the average where there is one, else the best)"
+    several = "; give it more than once for an ensemble"
     for run in (translate, evaluate):
         sub = verb(run)
-        sub.add_argument("--workdir", required=run is translate, help="folder of the run")
-        sub.add_argument("--checkpoint", help=checkpoint_help)
+        action, more = ("append", several) if run is translate else ("store", "")
+        sub.add_argument("--workdir", required=run is translate, action=action, help=f"folder of the run{more}")
+        sub.add_argument("--checkpoint", action=action, help=checkpoint_help + more)
         sub.add_argument("--beam-size", type=positive, help="hypotheses kept per sentence (default: 4; 1 is greedy)")
         sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: 0.6)")
         sub.add_argument("--json", action="store_true", help="print one JSON object")
@@ -28,57 +31,163 @@ def add(verb: AddVerb) -> None:
             sub.add_argument("--input", metavar="FILE", help="read lines from a file")
             sub.add_argument("--output", metavar="FILE", help="write to a file, whole or not at all")
             sub.add_argument("--n-best", type=positive, default=1, help="hypotheses a line: number, score, text")
+            sub.add_argument("--beta", type=float, help="factor of the coverage penalty of Wu et al. 2016 (default: 0)")
+            sub.add_argument("--min-length", metavar="N", type=int, help="fewest pieces of an output (default: 0)")
+            sub.add_argument(
+                "--max-length", metavar="N", type=int, help="most pieces of an output, beside extra_length"
+            )
+            sub.add_argument("--prefix", metavar="FILE", help="what each output begins with, a line a sentence")
+            sub.add_argument("--alignments", action="store_true", help="add ||| and source-output pairs of words")
+            sub.add_argument("--sample", action="store_true", help="draw the output at random instead of searching")
+            sub.add_argument("--temperature", metavar="T", type=float, help="of sampling: below 1 surer, above 1 less")
+            sub.add_argument("--top-k", metavar="K", type=int, help="sample from the K most probable pieces")
+            sub.add_argument("--top-p", metavar="P", type=float, help="sample from the likeliest pieces of total P")
+            sub.add_argument("--seed", metavar="N", type=int, help="of sampling (default: 1)")
         else:
             sub.add_argument("--split", choices=("dev", "test"), default="test", help="(default: %(default)s)")
             sub.add_argument("--hypotheses", metavar="FILE", help="score this file …")
             sub.add_argument("--references", metavar="FILE", help="… against this one")
             sub.add_argument("--language", default="en", help="of the two files, for the tokenised score (default: en)")
+            sub.add_argument("--compound-split", action="store_true", help="insist on that score: German only")
+
+    sub = verb(score)
+    sub.add_argument("--workdir", required=True, action="append", help="folder of the run" + several)
+    sub.add_argument("--checkpoint", action="append", help=checkpoint_help + several)
+    sub.add_argument("--source", metavar="FILE", required=True, help="what was translated, a sentence a line")
+    sub.add_argument("--target", metavar="FILE", required=True, help="the translations, in the same order")
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Translates the texts given, a file, or standard input, one line out for every line in."""
+    from wmt_transformer.decode.alignment import pharaoh
     from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.evaluate import bleu
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
+    sampler, seed = _sampler(options), 1 if options.seed is None else options.seed
+    prefixes = None if options.prefix is None else bleu.read_lines(options.prefix)
     use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint)
     count, results = 1, []
     with open_input(options.input) as stream, whole_file(options.output) as out:
         lines = iter([list(options.text)]) if options.text else available_lines(stream, options.input)
         for some in lines:
-            found = translator.n_best(some, options.n_best, options.beam_size, options.alpha, say, count)
+            end = count + len(some)
+            if prefixes is not None and len(prefixes) < end - 1:
+                raise UserError(
+                    f"{options.prefix} has {len(prefixes)} lines and there are more sentences; an empty "
+                    "line forces nothing"
+                )
+            found = translator.n_best(
+                some,
+                options.n_best,
+                options.beam_size,
+                options.alpha,
+                say,
+                count,
+                beta=options.beta,
+                min_length=options.min_length,
+                max_length=options.max_length,
+                prefixes=None if prefixes is None else prefixes[count - 1 : end - 1],
+                sampler=sampler,
+                seed=seed,
+                alignments=options.alignments,
+            )
             for number, (text, translations) in enumerate(zip(some, found, strict=True), count):
                 if options.json:
-                    best = [{"text": t.text, "score": t.score} for t in translations]
-                    results.append({"source": text, "translations": best})
-                elif options.n_best == 1:
-                    print(translations[0].text, file=out)
-                else:
-                    for t in translations:
-                        print(f"{number}\t{t.score:.4f}\t{t.text}", file=out)
-            count += len(some)
+                    results.append(
+                        {"source": text, "translations": [_as_json(t, options.alignments) for t in translations]}
+                    )
+                for t in [] if options.json else translations:
+                    columns = [str(number), f"{t.score:.4f}"] if options.n_best > 1 else []
+                    links = [pharaoh(t.alignment or ())] if options.alignments else []
+                    print(*columns, " ||| ".join([t.text, *links]), sep="\t", file=out)
+            count = end
             out.flush()
+        if prefixes is not None and len(prefixes) != count - 1:
+            raise UserError(f"{options.prefix} has {len(prefixes)} lines and there are {count - 1} sentences")
         if options.json:
             print(json.dumps({"translations": results}, ensure_ascii=False), file=out)
+
+
+def _sampler(options: argparse.Namespace) -> Any:
+    """Returns what `--sample` asks for, None without it."""
+    from wmt_transformer.decode import sampling
+
+    kinds = {"temperature": sampling.Temperature, "top_k": sampling.TopK, "top_p": sampling.TopP}
+    given = {name: value for name in (*kinds, "seed") if (value := getattr(options, name)) is not None}
+    if given and not options.sample:
+        raise UserError(f"--{next(iter(given)).replace('_', '-')} is of sampling; add --sample, or leave it out")
+    return (
+        sampling.Sample(tuple(kinds[name](given[name]) for name in kinds if name in given)) if options.sample else None
+    )
+
+
+def _as_json(translation: Any, alignments: bool) -> dict[str, Any]:
+    from wmt_transformer.decode.alignment import pharaoh
+
+    found = {"text": translation.text, "score": translation.score}
+    if not alignments:
+        return found
+    attention = [
+        {**vars(one), "weights": [[round(float(weight), 6) for weight in row] for row in one.weights]}
+        for one in translation.attention
+    ]
+    return {**found, "alignment": pharaoh(translation.alignment or ()), "attention": attention}
+
+
+def score(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Says how probable given translations are: natural log-probability and tokens, a line for every pair."""
+    from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.evaluate import bleu
+
+    sources, targets = bleu.read_lines(options.source), bleu.read_lines(options.target)
+    if len(sources) != len(targets):
+        raise UserError(
+            f"{options.source} has {len(sources)} lines and {options.target} {len(targets)}; "
+            "line k of the one must translate line k of the other"
+        )
+    use_compilation_cache()
+    translator = Translator.load(options.workdir, options.checkpoint)
+    scores = []
+    for start in range(0, len(sources), 4096):
+        some = slice(start, start + 4096)
+        scores += translator.score(sources[some], targets[some], start + 1)
+        if not options.json:
+            for one in scores[some]:
+                print(f"{one.log_probability:.4f}\t{one.tokens}")
+    if options.json:
+        total = {"log_probability": sum(one.log_probability for one in scores), "tokens": sum(s.tokens for s in scores)}
+        print(json.dumps({**total, "scores": [dataclasses.asdict(one) for one in scores]}))
 
 
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Scores a split translated by a run, or one file against another."""
     from wmt_transformer.evaluate import bleu
 
+    about: dict[str, Any] = {}
     if options.workdir:
         if options.hypotheses or options.references:
             raise UserError("give either --workdir or --hypotheses and --references, not both")
         workdir = Path(options.workdir)
+        about = description(workdir, options.checkpoint, options.split, options.beam_size, options.alpha)
+        if options.compound_split:
+            bleu.check_compound_split(about["target"])
         scores, hypotheses = split_scores(workdir, options.checkpoint, options.split, options.beam_size, options.alpha)
         output = workdir / f"{options.split}.hypotheses.txt"
         with whole_file(str(output)) as out:
             out.writelines(f"{line}\n" for line in hypotheses)
         say(f"translations are in {output}")
+        say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     elif options.hypotheses and options.references:
+        if options.compound_split:
+            bleu.check_compound_split(options.language)
         lines = [bleu.read_lines(path) for path in (options.hypotheses, options.references)]
         scores = bleu.score(*lines, language=options.language)
+        if bleu.looks_tokenized(lines[0]):
+            say(f"{options.hypotheses} looks tokenised: detokenise it first, or all but sacreBLEU come out too low")
     else:
         raise UserError("give --workdir W, or --hypotheses FILE and --references FILE")
-    print(json.dumps(dataclasses.asdict(scores)) if options.json else table(scores))
+    print(json.dumps({**about, **scores.report()}) if options.json else table(scores))

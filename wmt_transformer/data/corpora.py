@@ -179,12 +179,39 @@ def _split_by_components(pairs: Iterable[Pair]) -> dict[Split, list[Pair]]:
 # ---- WMT 2014 through TensorFlow Datasets, without TensorFlow
 
 _WMT14_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-_WMT14_BY_HAND = (  # those that TFDS 4.9 knows by name, size and checksum
-    "http://www.statmt.org/wmt13/training-parallel-europarl-v7.tgz",
-    "http://www.statmt.org/wmt13/training-parallel-commoncrawl.tgz",
-    "http://www.statmt.org/wmt14/training-parallel-nc-v9.tgz",
-    "http://data.statmt.org/wmt19/translation-task/dev.tgz",
-)
+_STATMT = "http://www.statmt.org/"
+_WMT14_FILES = {  # address: (pairs, bytes, SHA-256), as TFDS 4.9 knows them
+    f"{_STATMT}wmt13/training-parallel-europarl-v7.tgz": (
+        ("de", "fr"),
+        657_632_379,
+        "0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
+    ),
+    f"{_STATMT}wmt13/training-parallel-commoncrawl.tgz": (
+        ("de", "fr"),
+        918_311_367,
+        "c7a74e2ea01ac6c920123108627e35278d4ccb5701e15428ffa34de86fa3a9e5",
+    ),
+    f"{_STATMT}wmt13/training-parallel-un.tgz": (
+        ("fr",),
+        2_365_634_246,
+        "29141b5c1eba149a94f7a59d3b1a834b2e47fe0f8758d68dcd77a3d3f497ee47",
+    ),
+    f"{_STATMT}wmt14/training-parallel-nc-v9.tgz": (
+        ("de", "fr"),
+        80_418_416,
+        "cb8953f292298e6877ae433c98912b927cb0766b303f4540512ddd286c748485",
+    ),
+    f"{_STATMT}wmt10/training-giga-fren.tar": (
+        ("fr",),
+        2_595_102_720,
+        "3ff8319f6919393520559bfbc7ad6a747ec81b3abc7be9993b338d4b017b4d9a",
+    ),
+    "http://data.statmt.org/wmt19/translation-task/dev.tgz": (
+        ("de", "fr"),
+        38_654_961,
+        "7a7deccf82ebb05ba508dba5eb21356492224e8f630ec4f992132b029b4b25e7",
+    ),
+}
 
 
 def _wmt14(data: DataConfig, split: Split) -> Iterator[Pair]:
@@ -206,13 +233,22 @@ def _wmt14(data: DataConfig, split: Split) -> Iterator[Pair]:
                 builder_kwargs={"file_format": "array_record"},
             )
     except Exception as error:  # whatever TFDS, requests, tarfile or the operating system raise
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        message = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"TFDS could not make {name} in {folder}: {reason}; statmt.org often refuses: run again, "
-            f"or fetch {', '.join(_WMT14_BY_HAND)} by hand and put them into {folder}/downloads/manual"
+            f"TFDS could not make {name} in {folder}: {message[:300]}; run again (statmt.org often refuses), or fetch "
+            f"by hand and put into {folder / 'downloads' / 'manual'}: {_wmt14_by_hand(message, _foreign(data))}"
         ) from error
     for example in examples:
         yield example[data.source].decode(), example[data.target].decode()
+
+
+def _wmt14_by_hand(message: str, foreign: str) -> str:
+    """Returns address, size and checksum of the files that the message names, or else of all that the pair needs."""
+    needed = [address for address, (pairs, *_) in _WMT14_FILES.items() if foreign in pairs]
+    named = [address for address in needed if address.partition("statmt.org")[2] in message]
+    return ", ".join(
+        "{} ({:,} bytes, SHA-256 {})".format(address, *_WMT14_FILES[address][1:]) for address in named or needed
+    )
 
 
 # ---- Any parallel text files

@@ -118,6 +118,18 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
     )
 
 
+def fingerprint(prepared: Prepared) -> str:
+    """Returns a hexadecimal digest of what was prepared: the vocabulary, and the number of pairs and tokens.
+
+    Folders made from the same text by the same settings have the same one, on whatever machine.
+    """
+    import hashlib
+
+    digest = hashlib.sha256((prepared.folder / "vocabulary.model").read_bytes())
+    digest.update(json.dumps(prepared.statistics, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
 def table(statistics: dict[str, Any]) -> str:
     """Returns a table of what was kept and dropped, and why."""
     import io

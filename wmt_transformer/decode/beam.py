@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from wmt_transformer.decode.rules import Rules
+
 Step = Callable[[Array, Any, Array], tuple[Array, Any]]
 """`step(tokens [B, W], cache, index) -> (logits [B, W, V], cache)`: the scores of position `index`, whose
 input is `tokens`. Every leaf of the cache is `[B, W, …]`, so that a search can reorder hypotheses."""
@@ -52,6 +54,7 @@ def search(
     pad: int = 0,
     num_results: int | None = None,
     stop_early: bool = True,
+    rules: Rules | None = None,
 ) -> Hypotheses:
     """Returns each sentence's best hypotheses, found with a beam of `beam_size`.
 
@@ -65,6 +68,7 @@ def search(
         own, not shared out again over the other tokens.
       num_results: hypotheses returned for each sentence, 1 to `beam_size` (default: all).
       stop_early: False runs every sentence to its limit: the same result, later.
+      rules: shortest and longest output, and a prefix, of each sentence (default: none).
 
     Returns:
       Tokens `[batch, num_results, max_length]` with EOS where a hypothesis ended and `pad` behind, and scores
@@ -88,7 +92,10 @@ def search(
 
     def extend(state: _State) -> _State:
         logits, cache = step(state.last, state.cache, state.length)
-        scores, origin, token = _continuations(logits, state.running.scores, 2 * width, forbidden=(bos, pad))
+        log_probs = token_log_probabilities(logits, forbidden=(bos, pad))
+        if rules is not None:
+            log_probs = rules.allow(log_probs, state.length, eos, pad)
+        scores, origin, token = _continuations(log_probs + state.running.scores[..., None], 2 * width)
         tokens = _rows(state.running.tokens, origin).at[:, :, state.length].set(token)
 
         ends = (token == eos) & (jnp.arange(scores.shape[1]) < width)
@@ -142,15 +149,14 @@ def token_log_probabilities(
     return log_probs.at[..., jnp.asarray(forbidden)].set(-jnp.inf)
 
 
-def _continuations(logits: Array, totals: Array, count: int, forbidden: tuple[int, ...]) -> tuple[Array, Array, Array]:
+def _continuations(totals: Array, count: int) -> tuple[Array, Array, Array]:
     """Returns log-probability, origin and token of the `count` best continuations, `[batch, count]` each.
 
     Ranks within each hypothesis first: the `count` best of a sentence are among the `count` best of each.
     """
-    log_probs = token_log_probabilities(logits, forbidden) + totals[..., None]
-    width, vocabulary = log_probs.shape[1:]
+    width, vocabulary = totals.shape[1:]
     each = min(count, vocabulary)
-    best, tokens = jax.lax.top_k(log_probs, each)
+    best, tokens = jax.lax.top_k(totals, each)
     scores, picked = jax.lax.top_k(best.reshape(-1, width * each), min(count, width * each))
     return scores, picked // each, jnp.take_along_axis(tokens.reshape(-1, width * each), picked, axis=1)
 

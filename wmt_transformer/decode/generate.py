@@ -1,42 +1,27 @@
-"""Strings in, strings out: a trained model as a translator.
+"""Strings in, strings out: a trained model, or several as an ensemble, as a translator.
 
-Sentences are sorted by length and decoded in batches whose shapes come from a short list, so that XLA
-compiles a handful of programs, one for each shape. Encoding, cross-attention's keys and values and the search
-are one program; parameters and alpha are its arguments, so new parameters do not compile again. What a
-sentence becomes does not depend on the sentences around it.
-
-A line longer than anything that training saw (`data.max_length`) would be translated badly and slowly in one
-go: it is cut into parts, at ends of sentences where it has any, the parts are translated, and a warning names
-the line. Nothing is ever dropped.
+Lines become parts (`lines`), parts are decoded in batches of few shapes (`batched`), and what comes out becomes lines
+again. Search or sampling, forced prefixes, lengths, coverage and alignments are arguments of this one path (`n_best`);
+what is not asked for costs nothing. What a sentence becomes does not depend on the sentences around it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
-from wmt_transformer.config import Config, ModelConfig, UserError, from_json
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary, normalise
-from wmt_transformer.decode import beam, sampling
-from wmt_transformer.model.transformer import Transformer
-
-
-@dataclasses.dataclass(frozen=True)
-class Translation:
-    """One hypothesis: its text, and its log-probability divided by the length penalty of §6.1."""
-
-    text: str
-    score: float
+from wmt_transformer.config import Config, DecodeConfig, ModelConfig, UserError, from_json
+from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.vocabulary import EOS, Vocabulary, normalise
+from wmt_transformer.decode import alignment, batched, ensemble, lines, sampling, scoring
+from wmt_transformer.decode.lines import Part, Translation
+from wmt_transformer.decode.scoring import Score
 
 
 class Translator:
@@ -51,23 +36,40 @@ class Translator:
             )
         self.params = params
         self.model = dataclasses.replace(config.model, vocabulary_size=rows)
-        self._decode = config.decode
         self.vocabulary = vocabulary
+        self._decode = config.decode
+        self._others: tuple[Translator, ...] = ()  # of an ensemble
         # A learned table has no row for what lies behind its end; sinusoids go on for ever.
         self._positions = config.model.max_positions if config.model.positions == "learned" else sys.maxsize
         self._longest = min(config.data.max_length, self._positions)
 
     @classmethod
-    def load(cls, workdir: str | os.PathLike[str], checkpoint: str | int | None = None) -> Translator:
+    def load(
+        cls,
+        workdir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        checkpoint: str | int | Sequence[str | int | None] | None = None,
+    ) -> Translator:
         """Reads a trained translator: `checkpoint` is average, best, latest or a step.
 
-        None is the average where there is one, otherwise the best.
+        None is the average where there is one, otherwise the best. Several work folders, several checkpoints of one,
+        or as many of both are an ensemble (see `ensemble`).
 
-        Raises UserError when the folder holds no run, no such checkpoint, or another model's vocabulary.
+        Raises UserError when a folder holds no run, no such checkpoint, or another model's vocabulary.
         """
+        folders = [workdir] if isinstance(workdir, str | os.PathLike) else list(workdir)
+        which = [checkpoint] if checkpoint is None or isinstance(checkpoint, str | int) else list(checkpoint)
+        count = max(len(folders), len(which))
+        if not {len(folders), len(which)} <= {1, count}:
+            raise UserError(
+                f"{len(folders)} work folders and {len(which)} checkpoints: give one of either, or as many of both"
+            )
+        pairs = itertools.islice(zip(itertools.cycle(folders), itertools.cycle(which), strict=False), count)
+        return cls.ensemble([cls._load(Path(folder), one) for folder, one in pairs], [str(one) for one in folders])
+
+    @classmethod
+    def _load(cls, folder: Path, checkpoint: str | int | None) -> Translator:
         from wmt_transformer.checkpoint import load_params  # brings Orbax
 
-        folder = Path(workdir)
         if not (folder / "config.json").is_file():
             raise UserError(
                 f"{folder} holds no run: there is no config.json; "
@@ -75,7 +77,31 @@ class Translator:
             )
         config = from_json((folder / "config.json").read_text(encoding="utf-8"))
         params = load_params(folder, checkpoint)
-        return cls(config, params, Vocabulary.load(folder / "data" / "vocabulary.model"))
+        return cls(config, params, vocabularies.load(folder / "data"))
+
+    @classmethod
+    def ensemble(cls, members: Sequence[Translator], names: Sequence[str] = ()) -> Translator:
+        """Returns a translator whose probabilities are the mean of its members' (see `decode/ensemble.py`).
+
+        Sizes may differ. The first member's vocabulary and decoding settings are used, and the shortest of their
+        limits on lengths. Raises UserError where the vocabularies differ; `names` are the members' in the message.
+        """
+        first, *others = members
+        if not others:
+            return first
+        for number, other in enumerate(others, 1):
+            if differs := ensemble.difference(first.vocabulary, other.vocabulary):
+                one, two = (
+                    (names[0], names[number]) if len(names) == len(members) else ("the first", f"number {number + 1}")
+                )
+                raise UserError(
+                    f"the vocabularies of {one} and {two} differ: {differs}; an ensemble needs runs of one vocabulary"
+                )
+        joined = cls(Config(model=first.model, decode=first._decode), first.params, first.vocabulary)
+        joined._others = tuple(others)
+        joined._positions = min(one._positions for one in members)
+        joined._longest = min(one._longest for one in members)
+        return joined
 
     def translate(
         self,
@@ -84,9 +110,10 @@ class Translator:
         alpha: float | None = None,
         warn: Callable[[str], None] | None = None,
         first_line: int = 1,
+        **options: Any,
     ) -> list[str]:
-        """Returns the best translation of each sentence, in their order; see `n_best`."""
-        return [best[0].text for best in self.n_best(sentences, 1, beam_size, alpha, warn, first_line)]
+        """Returns the best translation of each sentence, in their order; see `n_best`, also for the options."""
+        return [best[0].text for best in self.n_best(sentences, 1, beam_size, alpha, warn, first_line, **options)]
 
     def n_best(
         self,
@@ -96,6 +123,14 @@ class Translator:
         alpha: float | None = None,
         warn: Callable[[str], None] | None = None,
         first_line: int = 1,
+        *,
+        beta: float | None = None,
+        min_length: int | None = None,
+        max_length: int | None = None,
+        prefixes: Sequence[str] | None = None,
+        sampler: sampling.Sample | None = None,
+        seed: int = 1,
+        alignments: bool = False,
     ) -> list[list[Translation]]:
         """Returns up to `count` translations of each sentence, best first.
 
@@ -105,147 +140,94 @@ class Translator:
           beam_size: hypotheses kept (default: the config's); 1 is greedy.
           alpha: exponent of the length penalty, at least 0 (default: the config's).
           warn: is told about every line that is too long to translate in one go (default: `warnings.warn`).
-          first_line: the number of the first sentence in such a warning.
+          first_line: the number of the first sentence in warnings and errors, and for `seed`.
+          beta: factor of the coverage penalty (default: the config's; see `decode/coverage.py`).
+          min_length, max_length: fewest and most pieces of an output, EOS not counted (default: the config's). An
+            output that reaches `max_length` ends there; without it, output is cut behind the source's pieces plus
+            `extra_length`, which holds beside it.
+          prefixes: what each translation begins with; an empty one forces nothing. The translation goes on where the
+            prefix ends, be it in the middle of a word.
+          sampler: draws translations at random instead of searching for the best; scores are log-probabilities.
+          seed: with the line's number, decides what is drawn for it, whatever else is translated.
+          alignments: adds word alignments and attention to each translation (see `decode/alignment.py`).
 
         Returns:
           One list for each sentence. A line that was cut into parts has the parts' translations joined, the
-          k-th best with the k-th best, and their mean score.
+          k-th best with the k-th best, and their mean score; a prefix is its first part's, lengths are each part's.
+
+        Raises UserError for settings out of range or against each other, and for a prefix that cannot be met.
         """
-        width = self._decode.beam_size if beam_size is None else beam_size
-        alpha = self._decode.alpha if alpha is None else alpha
-        if width < 1:
-            raise UserError(f"the beam size is {width}, it must be at least 1")
-        if not 1 <= count <= width:
+        given = dict(beam_size=beam_size, alpha=alpha, beta=beta, min_length=min_length, max_length=max_length)
+        settings: DecodeConfig = dataclasses.replace(
+            self._decode, **{name: value for name, value in given.items() if value is not None}
+        )
+        if sampler is not None:
+            searching = [
+                name for name, none in (("beam_size", 1), ("alpha", 0), ("beta", 0)) if given[name] not in (None, none)
+            ]
+            searching += ["n-best list"] * (count > 1)
+            if searching:
+                raise UserError(f"sampling draws one translation and searches for none; leave the {searching[0]} out")
+            if not 0 <= seed < 2**32:
+                raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
+            settings = dataclasses.replace(settings, beam_size=1, alpha=0.0, beta=0.0)
+        if not 1 <= count <= settings.beam_size:
             raise UserError(
-                f"{count} translations were asked of a beam of {width}; ask for 1 to {width}, or a wider beam"
+                f"{count} translations were asked of a beam of {settings.beam_size}; "
+                f"ask for 1 to {settings.beam_size}, or a wider beam"
             )
-        if not 0.0 <= alpha < float("inf"):
-            raise UserError(f"alpha is {alpha}, it must be 0 or more")
+        if prefixes is not None and len(prefixes) != len(sentences):
+            raise UserError(f"there are {len(prefixes)} prefixes for {len(sentences)} lines; give one for each")
 
-        parts, owners = self._parts(sentences, warn or warnings.warn, first_line)
-        translated = self._search(parts, count, width, alpha)
-        by_line: list[list[list[Translation]]] = [[] for _ in sentences]
-        for line, hypotheses in zip(owners, translated, strict=True):
-            by_line[line].append(hypotheses)
-        return [_join(lists) for lists in by_line]
+        parts = lines.cut(self.vocabulary, sentences, prefixes, self._longest, warn or warnings.warn, first_line)
+        for part in parts:
+            lines.check_room(part, settings, self._positions)
+        found: list[list[list[Translation]]] = [[] for _ in sentences]
+        outputs = batched.decode(
+            self._models,
+            self._parameters,
+            parts,
+            settings,
+            self._positions,
+            count=count,
+            sampler=sampler or sampling.Greedy(),
+            seed=seed,
+            alignments=alignments,
+        )
+        for part, some in zip(parts, outputs, strict=True):
+            found[part.line - first_line].append([self._translation(part, output) for output in some])
+        return [lines.join(one) for one in found]
 
-    def _parts(
-        self, sentences: Sequence[str], warn: Callable[[str], None], first_line: int
-    ) -> tuple[list[list[int]], list[int]]:
-        """Returns the source ids of every part to be translated, EOS included, and the line each is from."""
-        parts, owners = [], []
-        for line, sentence in enumerate(sentences):
-            ids = self.vocabulary.encode(sentence)
-            pieces = [ids] if ids else []
-            if len(ids) >= self._longest:
-                pieces = list(self._split(normalise(sentence)))
-                warn(
-                    f"line {line + first_line} is very long: {len(ids)} pieces, where training saw at most "
-                    f"{self._longest - 1}; it is translated in {len(pieces)} parts"
+    def score(self, sources: Sequence[str], targets: Sequence[str], first_line: int = 1) -> list[Score]:
+        """Returns the log-probability of each target given its source (see `decode/scoring.py`).
+
+        No line is cut, however long. Raises UserError where there are not as many targets as sources, and for a line
+        (the first is `first_line`) that a model's learned positions do not reach.
+        """
+        if len(sources) != len(targets):
+            raise UserError(f"there are {len(sources)} sources and {len(targets)} targets; give as many of both")
+        ids = [[[*self.vocabulary.encode(text), EOS] for text in sources]]
+        ids += [[[*self.vocabulary.encode_target(text), EOS] for text in targets]]
+        for line, pair in enumerate(zip(*ids, strict=True), first_line):
+            if max(map(len, pair)) > self._positions:
+                raise UserError(
+                    f"line {line} has {max(map(len, pair))} tokens and the model {self._positions} learned positions"
                 )
-            parts += [[*piece, EOS] for piece in pieces]
-            owners += [line] * len(pieces)
-        return parts, owners
+        room = self._decode.batch_tokens // self._decode.beam_size
+        return scoring.score(self._models, self._parameters, ids[0], ids[1], room, self._positions)
 
-    def _split(self, text: str) -> Iterator[list[int]]:
-        """Yields the ids of the text's parts: halves, halves of halves, … until each is short enough."""
-        ids = self.vocabulary.encode(text)
-        if len(ids) < self._longest or len(text) < 2:
-            yield ids
-        else:
-            middle = _middle_cut(text)
-            yield from self._split(text[:middle].strip())
-            yield from self._split(text[middle:].strip())
+    @property
+    def _models(self) -> tuple[ModelConfig, ...]:
+        return (self.model, *(other.model for other in self._others))
 
-    def _search(self, parts: list[list[int]], count: int, width: int, alpha: float) -> list[list[Translation]]:
-        results: list[list[Translation]] = [[] for _ in parts]
-        longest_first = sorted(range(len(parts)), key=lambda i: -len(parts[i]))
-        while longest_first:
-            length = min(_round_up(len(parts[longest_first[0]])), self._positions)
-            max_length = min(length + self._decode.extra_length, self._positions)
-            rows = max(1, self._decode.batch_tokens // (width * length))
-            rows = 1 << min(rows.bit_length() - 1, (len(longest_first) - 1).bit_length())
-            chosen, longest_first = longest_first[:rows], longest_first[rows:]
-            source = np.full((rows, length), PAD, np.int32)
-            max_lengths = np.zeros(rows, np.int32)
-            for row, i in enumerate(chosen):
-                source[row, : len(parts[i])] = parts[i]
-                # The source's pieces without EOS, plus extra_length, plus the output's EOS.
-                max_lengths[row] = min(len(parts[i]) + self._decode.extra_length, max_length)
-            hypotheses = _decode(
-                self.params,
-                source,
-                max_lengths,
-                np.float32(alpha),
-                model=self.model,
-                beam_size=width,
-                num_results=count,
-                max_length=max_length,
-            )
-            for i, tokens, scores in zip(chosen, *map(np.asarray, hypotheses), strict=False):
-                kept = np.isfinite(scores) | (np.arange(count) == 0)
-                # Bytes that the model puts together may make a line break: one line in, one line out.
-                results[i] = [
-                    Translation(normalise(self.vocabulary.decode(ids)), float(score))
-                    for ids, score in zip(tokens[kept].tolist(), scores[kept], strict=True)
-                ]
-        return results
+    @property
+    def _parameters(self) -> tuple[Any, ...]:
+        return (self.params, *(other.params for other in self._others))
 
-
-@partial(jax.jit, static_argnames=("model", "beam_size", "num_results", "max_length"))
-def _decode(
-    params: Any,
-    source: jax.Array,
-    max_lengths: jax.Array,
-    alpha: jax.Array,
-    *,
-    model: ModelConfig,
-    beam_size: int,
-    num_results: int,
-    max_length: int,
-) -> beam.Hypotheses:
-    """Returns the search's hypotheses for a batch of source ids; compiled once for each shape."""
-    transformer = Transformer(model)
-    variables = {"params": params}
-    encoded = transformer.apply(variables, source, method="encode")
-    cache, memory = transformer.apply(variables, encoded, source, beam_size, max_length, method="start_cache")
-
-    def step(tokens: jax.Array, cache: Any, index: jax.Array) -> tuple[jax.Array, Any]:
-        return transformer.apply(variables, tokens, index, cache, memory, method="step")
-
-    greedy = partial(sampling.greedy, step, cache, max_lengths)
-    search = partial(beam.search, step, cache, max_lengths, beam_size=beam_size, num_results=num_results)
-    chosen = greedy if beam_size == 1 else search
-    return chosen(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD)
-
-
-def _round_up(length: int) -> int:
-    """Returns the least of 8, 12, 16, 24, 32, 48, 64, 96, … that is not less than `length`."""
-    power = max(8, 1 << (length - 1).bit_length())
-    return power * 3 // 4 if 8 < length <= power * 3 // 4 else power
-
-
-def _middle_cut(text: str) -> int:
-    """Returns where to cut a text in two: after a sentence, else between words, else between characters.
-
-    The cut lies between a quarter and three quarters of the text, as near to the middle as it can.
-    """
-    middle = len(text) / 2
-    for between in (r"(?<=[.!?…;:])\s+|(?<=\u3002)", r"\s+"):
-        cuts = [match.start() for match in re.finditer(between, text)]
-        nearest = min(cuts, key=lambda cut: abs(cut - middle), default=0)
-        if abs(nearest - middle) <= middle / 2:
-            return nearest
-    return len(text) // 2
-
-
-def _join(parts: list[list[Translation]]) -> list[Translation]:
-    """Returns a line's n-best list from those of its parts; without parts, the empty translation."""
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        return [Translation("", 0.0)]
-    return [
-        Translation(" ".join(part.text for part in kth), sum(part.score for part in kth) / len(kth))
-        for kth in zip(*parts, strict=False)  # as many as the part with the fewest has
-    ]
+    def _translation(self, part: Part, output: batched.Output) -> Translation:
+        # Bytes that the model puts together may make a line break: one line in, one line out.
+        text = normalise(self.vocabulary.decode(output.ids))
+        if output.weights is None:
+            return Translation(text, output.score)
+        links, attention = alignment.of_output(self.vocabulary, part.text, part.first_word, output.ids, output.weights)
+        return Translation(text, output.score, links, (attention,))

@@ -1,9 +1,10 @@
-"""Scores of a translation: sacreBLEU, chrF2, and the tokenised lower-cased BLEU of older papers.
+"""Scores of a translation side by side: sacreBLEU, chrF2, and the tokenised BLEU of the paper and of older ones.
 
-sacreBLEU (cased, tokenised by the standard "13a" rules on both sides) comes first and always with its
-signature, because it alone can be compared between papers (Post 2018). The paper's 28.4 (table 2) and most
-Multi30k results were computed by `multi-bleu.perl` on text that the authors had tokenised themselves, and the
-latter on lower-cased text: `tokenized_lowercase_bleu` does the same with Moses' tokeniser, and says so.
+sacreBLEU (cased, tokenised by the standard "13a" rules on both sides) comes first, because it alone can be compared
+between papers (Post 2018). The paper's scores were computed by `multi-bleu.perl` on text that Moses had tokenised, and
+into German (27.3, 28.4) on text whose hyphenated compounds were split besides, which is worth a point: that makes
+`tokenized_bleu` and `compound_split_bleu`. Most Multi30k results are `tokenized_lowercase_bleu`. Each score has its
+signature.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from wmt_transformer.config import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Scores of one output on one test set, from 0 to 100; `dataclasses.asdict` makes the report."""
+    """Scores of one output on one test set, from 0 to 100; `report` makes the JSON object."""
 
     sacrebleu: float
     """BLEU, 13a, cased, as `signature` says."""
@@ -27,8 +30,20 @@ class Scores:
     """sacreBLEU's own description of how `sacrebleu` was computed."""
     chrf: float
     """chrF2: F-score of character n-grams up to 6, recall weighted twice."""
+    chrf_signature: str
+    tokenized_bleu: float
+    """BLEU-4 without smoothing on Moses-tokenised, cased text: the paper's 38.1 and 41.8 into French."""
+    tokenized_bleu_signature: str
     tokenized_lowercase_bleu: float
-    """BLEU-4 without smoothing on Moses-tokenised, lower-cased text."""
+    """The same of lower-cased text."""
+    tokenized_lowercase_bleu_signature: str
+    compound_split_bleu: float | None = None
+    """Into German: the same, cased, with hyphenated compounds split: the paper's 27.3 and 28.4. None elsewhere."""
+    compound_split_bleu_signature: str | None = None
+
+    def report(self) -> dict[str, float | str]:
+        """Returns the scores that there are and their signatures, by name."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Scores:
@@ -37,13 +52,10 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
     Args:
       hypotheses: plain (detokenised) translations, one line each.
       references: the plain reference of each.
-      language: the language of both (ISO 639-1), whose Moses rules the tokenised score uses.
+      language: the language of both (ISO 639-1), whose Moses rules the tokenised scores use.
 
     Raises UserError when the numbers of lines differ or there are none.
     """
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
     if len(hypotheses) != len(references):
         raise UserError(
             f"there are {len(hypotheses)} translations for {len(references)} references; "
@@ -51,31 +63,83 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
         )
     if not hypotheses:
         raise UserError("there is nothing to score: translations and references are empty")
-    bleu = BLEU(force=True)  # force: say nothing when the text looks tokenised
+    from sacrebleu.metrics.chrf import CHRF
+
+    chrf = CHRF()
+    output, expected = tokenize(hypotheses, language), tokenize(references, language)
+    split: tuple[float | None, str | None] = (None, None)
+    if language == "de":
+        split = multi_bleu(split_compounds(output), split_compounds(expected), "de+split-hyphens")
     return Scores(
-        sacrebleu=bleu.corpus_score(hypotheses, [references]).score,
-        signature=str(bleu.get_signature()),
-        chrf=CHRF().corpus_score(hypotheses, [references]).score,
-        tokenized_lowercase_bleu=tokenized_lowercase_bleu(hypotheses, references, language),
+        *sacrebleu_score(hypotheses, references),
+        chrf.corpus_score(hypotheses, [references]).score,
+        str(chrf.get_signature()),
+        *multi_bleu(output, expected, language),
+        *multi_bleu(output, expected, language, lowercase=True),
+        *split,
     )
 
 
+def check_compound_split(language: str) -> None:
+    """Raises UserError where the score of split compounds is asked for in another language than German."""
+    if language != "de":
+        raise UserError(
+            f"compounds are split in German only, and the target is {language!r}: the paper's English-German scores "
+            "are of split compounds, its English-French ones of tokens as they are (tokenized_bleu); German files "
+            "need --language de"
+        )
+
+
+def sacrebleu_score(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> tuple[float, str]:
+    """Returns sacreBLEU's score and signature: 13a and cased, or with the settings of its `BLEU`."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    bleu = BLEU(force=True, **settings)  # force: say nothing when the text looks tokenised
+    return bleu.corpus_score(hypotheses, [references]).score, str(bleu.get_signature())
+
+
 def tokenized_lowercase_bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> float:
-    """Returns `multi-bleu.perl -lc` of the Moses-tokenised texts, 0 to 100.
+    """Returns `multi-bleu.perl -lc` of the Moses-tokenised texts, 0 to 100."""
+    return multi_bleu(tokenize(hypotheses, language), tokenize(references, language), language, lowercase=True)[0]
+
+
+def multi_bleu(
+    hypotheses: Sequence[str], references: Sequence[str], rules: str, lowercase: bool = False
+) -> tuple[float, str]:
+    """Returns what `multi-bleu.perl` gives texts whose tokens stand between spaces, 0 to 100, and a signature.
 
     That is the geometric mean of the corpus's clipped 1- to 4-gram precisions, without smoothing (0 if one of
-    them is 0), times the brevity penalty exp(1 - r / c) where the output is shorter than the reference.
+    them is 0), times the brevity penalty exp(1 - r / c) where the output is shorter than the reference. The
+    signature names `rules`, those by which the tokens were made.
     """
-    from sacrebleu.metrics.bleu import BLEU
+    from importlib.metadata import version
+
+    value, signature = sacrebleu_score(
+        hypotheses, references, tokenize="none", smooth_method="none", lowercase=lowercase
+    )
+    return value, signature.replace("tok:none", f"tok:moses-{rules}|sacremoses:{version('sacremoses')}")
+
+
+def tokenize(lines: Sequence[str], language: str) -> list[str]:
+    """Returns the lines as Moses' tokeniser splits them, a space between tokens, nothing escaped."""
     from sacremoses import MosesTokenizer
 
     moses = MosesTokenizer(language)
+    return [str(moses.tokenize(line, escape=False, return_str=True)) for line in lines]
 
-    def tokenized(lines: Sequence[str]) -> list[str]:
-        return [str(moses.tokenize(line, escape=False, return_str=True)).lower() for line in lines]
 
-    bleu = BLEU(tokenize="none", smooth_method="none", force=True)
-    return bleu.corpus_score(tokenized(hypotheses), [tokenized(references)]).score
+def looks_tokenized(lines: Sequence[str]) -> bool:
+    """Returns whether most lines end in a full stop that stands alone: tokenising them again lowers their scores."""
+    return sum(line.endswith(" .") for line in lines) > len(lines) / 2
+
+
+def split_compounds(lines: Sequence[str]) -> list[str]:
+    """Returns tokenised lines with hyphenated compounds split as tensor2tensor's `get_ende_bleu.sh` splits them.
+
+    Its `s/(\\S)-(\\S)/$1 ##AT##-##AT## $2/g` makes three tokens of `Ost-Berlin`. What it matched is not looked at
+    again, so in `a-b-c` the second hyphen stays.
+    """
+    return [re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", line) for line in lines]
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

@@ -32,7 +32,7 @@ def sinusoids(length: int, d_model: int, layout: str = "interleaved") -> np.ndar
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = max(0, x W1 + b1) W2 + b2 (equation 2)."""
+    """FFN(x) = max(0, x W1 + b1) W2 + b2 (equation 2), or with swish in place of max(0, ·)."""
 
     config: ModelConfig
 
@@ -41,7 +41,7 @@ class FeedForward(nn.Module):
         self.output = dense(self.config, self.config.d_model)
 
     def __call__(self, x: Float[Array, "*batch d_model"], train: bool = False) -> Float[Array, "*batch d_model"]:
-        hidden = nn.relu(self.hidden(x))
+        hidden = (nn.relu if self.config.activation == "relu" else nn.swish)(self.hidden(x))
         if train and self.config.relu_dropout:
             hidden = dropout(hidden, self.config.relu_dropout, self.make_rng("dropout"))
         return self.output(hidden)

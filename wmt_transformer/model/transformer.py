@@ -65,12 +65,14 @@ class Transformer(nn.Module):
                 nn.initializers.normal(config.d_model**-0.5),
             )
             self.output_table = self.param("output_table", init, shape)
+        if config.output_bias:
+            self.output_bias = self.param("output_bias", nn.initializers.zeros, (config.vocabulary_size,))
         if config.positions == "learned":
             shape, init = (config.max_positions, config.d_model), nn.initializers.normal(config.d_model**-0.5)
             self.source_positions = self.param("source_positions", init, shape)
             self.target_positions = self.param("target_positions", init, shape)
         self.encoder = [EncoderLayer(config) for _ in range(config.num_layers)]
-        self.decoder = [DecoderLayer(config) for _ in range(config.num_layers)]
+        self.decoder = [DecoderLayer(config) for _ in range(config.decoder_layers)]
         if config.norm_position == "pre":
             self.encoder_norm = nn.LayerNorm(config.norm_epsilon, dtype=dtype)
             self.decoder_norm = nn.LayerNorm(config.norm_epsilon, dtype=dtype)
@@ -79,13 +81,17 @@ class Transformer(nn.Module):
         self, source: Int[Array, "batch source"], target: Int[Array, "batch target"], train: bool = False
     ) -> Float[Array, "batch target vocabulary"]:
         """Returns the logits of every target token given the source and the target tokens before it."""
-        return self.logits(self.states(source, target, train))
+        return self.logits(self.decode(self.encode(source, train), source, target, train))
 
     def states(
         self, source: Int[Array, "batch source"], target: Int[Array, "batch target"], train: bool = False
-    ) -> Float[Array, "batch target d_model"]:
-        """Returns the decoder's last layer for every target token; times `vocabulary_table` these are the logits."""
-        return self.decode(self.encode(source, train), source, target, train)
+    ) -> Float[Array, "batch target width"]:
+        """Returns the decoder's last layer for every target token; times `vocabulary_table` these are the logits.
+
+        The width is d_model; with an output bias it is one more, a 1 that meets the bias.
+        """
+        states = self.decode(self.encode(source, train), source, target, train)
+        return jnp.pad(states, ((0, 0), (0, 0), (0, 1)), constant_values=1) if self.config.output_bias else states
 
     def encode(self, source: Int[Array, "batch source"], train: bool = False) -> Float[Array, "batch source d_model"]:
         """Returns the encoder's output."""
@@ -128,7 +134,7 @@ class Transformer(nn.Module):
         shape = (encoded.shape[0], num_hypotheses, length, config.num_heads)
         empty = KVCache(jnp.zeros((*shape, config.d_k), dtype), jnp.zeros((*shape, config.d_v), dtype))
         memory = tuple(layer.cross_attention.keys_values(encoded) for layer in self.decoder)
-        return (empty,) * config.num_layers, Memory(memory, padding_mask(source))
+        return (empty,) * config.decoder_layers, Memory(memory, padding_mask(source))
 
     def step(
         self,
@@ -148,12 +154,18 @@ class Transformer(nn.Module):
         return self.logits(x), tuple(filled)
 
     def logits(self, states: Float[Array, "*batch d_model"]) -> Float[Array, "*batch vocabulary"]:
-        """Returns the float32 scores of every piece: states times the output table (§3.4)."""
-        table = self.vocabulary_table().astype(states.dtype)
-        return jnp.einsum("...D,VD->...V", states, table, preferred_element_type=jnp.float32)
+        """Returns the float32 scores of every piece: states times the output table (§3.4), plus the bias if any."""
+        table = self._output_table().astype(states.dtype)
+        logits = jnp.einsum("...D,VD->...V", states, table, preferred_element_type=jnp.float32)
+        return logits + self.output_bias if self.config.output_bias else logits
 
-    def vocabulary_table(self) -> Float[Array, "vocabulary d_model"]:
-        """Returns the output projection, which is the embedding table where these are tied (§3.4)."""
+    def vocabulary_table(self) -> Float[Array, "vocabulary width"]:
+        """Returns the output projection (§3.4), with the bias as its last column where there is one."""
+        table = self._output_table()
+        return jnp.concatenate([table, self.output_bias[:, None]], 1) if self.config.output_bias else table
+
+    def _output_table(self) -> Float[Array, "vocabulary d_model"]:
+        """Returns the embedding table where these are tied."""
         return self.output_table if self.config.tied_embeddings == "none" else self.target_embedding.table
 
     def _positions(self, length: int, side: str) -> Float[Array, "length d_model"]:

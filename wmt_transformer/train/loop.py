@@ -25,8 +25,9 @@ from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.train import metrics
+from wmt_transformer.train.hosts import any_of, is_main
 from wmt_transformer.train.optimizer import learning_rate, optimizer
-from wmt_transformer.train.sharding import make_mesh, place_batch
+from wmt_transformer.train.sharding import make_mesh, place_batch, row_shards, row_slice
 from wmt_transformer.train.state import TrainState, abstract_state, initial_state
 from wmt_transformer.train.step import make_eval_step, make_train_step
 
@@ -61,6 +62,12 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
     model = Transformer(config.model)
     update = optimizer(settings, config.model.d_model)
     data = config.data
+    if data.batch_multiple % row_shards(mesh):
+        raise UserError(
+            f"--data.batch_multiple {data.batch_multiple} is not a multiple of the {row_shards(mesh)} devices that "
+            "rows are split over (--mesh.data times --mesh.fsdp); make it one"
+        )
+    host_index, host_count = row_slice(mesh)
     batches = Batches(
         prepared.train,
         data.source_tokens,
@@ -68,9 +75,10 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
         num_shapes=data.num_shapes,
         multiple=data.batch_multiple * settings.accumulation,
         seed=settings.seed,
-        host_index=jax.process_index(),
-        host_count=jax.process_count(),
+        host_index=host_index,
+        host_count=host_count,
     )
+    muted = not is_main()
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     with contextlib.closing(checkpoints), mesh_of(mesh), interruptible() as stop:
         state, spoilt = _start(checkpoints, model, update, mesh, settings.seed)
@@ -78,19 +86,19 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
         step = Timed(make_train_step(model, update, settings, mesh))
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         with (
-            metrics.MetricsWriter(workdir, first) as writer,
-            metrics.ProgressBar(settings.steps, first) as progress,
+            metrics.MetricsWriter(workdir, first, muted) as writer,
+            metrics.ProgressBar(settings.steps, first, muted) as progress,
         ):
             for message in spoilt:
                 progress.message(message)
             if first:
                 progress.message(f"resuming at step {first}")
-            log = Log(config, batches, writer, progress)
+            log = Log(config, host_count, writer, progress)
             scores = [line["dev/score"] for line in metrics.read(workdir / metrics.FILE_NAME) if "dev/score" in line]
-            now = saved = first
+            now, saved, ended = first, first, stop.agreed(first)
             timer = log.timer
             stream = prefetch(batches, first, max(settings.steps - first, 1))
-            while now < settings.steps and stop.signal is None and not _out_of_patience(scores, settings.patience):
+            while now < settings.steps and ended is None and not _out_of_patience(scores, settings.patience):
                 with timer("data"):
                     batch = next(stream)
                 with timer("step"):
@@ -99,9 +107,10 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                 log.add(now, batch, measured)
                 if now % settings.log_every == 0 and int(state.skipped) >= settings.stop_after_skipped:
                     raise UserError(_diverged(config, now, int(state.skipped), float(measured.gradient_norm), saved))
-                last = now == settings.steps or stop.signal is not None
+                ended = stop.agreed(now)
+                last = now == settings.steps or ended is not None
                 score = None
-                if now % settings.evaluate_every == 0 or (last and stop.signal is None):
+                if now % settings.evaluate_every == 0 or (last and ended is None):
                     with timer("evaluate"):
                         measured_dev, text = dev(state.params)
                     writer.write(now, measured_dev)
@@ -116,7 +125,7 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                 _save(checkpoints, state, None)
             checkpoints.wait()
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, stop.signal)
+    return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, ended)
 
 
 class Timed:
@@ -142,17 +151,19 @@ class Log:
     """Adds up what steps measured and reports it every `log_every` steps."""
 
     def __init__(
-        self, config: Config, batches: Batches, writer: metrics.MetricsWriter, progress: metrics.ProgressBar
+        self, config: Config, slices: int, writer: metrics.MetricsWriter, progress: metrics.ProgressBar
     ) -> None:
         self._config, self._writer, self._progress = config, writer, progress
         self._sums, self.timer = metrics.Sums(), metrics.PhaseTimer()
         self._steps = 0
-        self._batches = batches
+        self._slices = slices
         self._warned = False
 
     def add(self, step: int, batch: Batch, measured: Any) -> None:
         """Counts one step; on every `log_every`-th waits for the device and reports."""
+        # This process knows its slice of the source; the others' hold about as much.
         counted = {"source": np.count_nonzero(batch.source), "slots": batch.source.size + batch.target.size}
+        counted = {name: count * self._slices for name, count in counted.items()}
         scalars = {"gradient_norm": measured.gradient_norm, "skipped": measured.skipped}
         self._sums.add({**measured.sums._asdict(), **scalars, **counted})
         self._steps += 1
@@ -210,14 +221,15 @@ class Development:
         data = config.data
         # Few shapes: each is one more program to compile, and the development set is small.
         shapes = min(data.num_shapes, 3)
+        host_index, host_count = row_slice(mesh)
         self._batches = Batches(
             prepared.dev,
             data.source_tokens,
             data.target_tokens,
             num_shapes=shapes,
             multiple=data.batch_multiple,
-            host_index=jax.process_index(),
-            host_count=jax.process_count(),
+            host_index=host_index,
+            host_count=host_count,
         )
         self._eval_step, self._mesh, self._evaluate = eval_step, mesh, evaluate
 
@@ -243,6 +255,15 @@ class Stop:
     """Remembers the signal that asked the run to stop."""
 
     signal: int | None = None
+
+    def agreed(self, step: int) -> int | None:
+        """Returns the signal that any of the processes got, None while there is none; the same in all of them.
+
+        Several processes ask each other every tenth step only: all have to stop after the same one.
+        """
+        if jax.process_count() == 1:
+            return self.signal
+        return any_of(self.signal or 0) or None if step % 10 == 0 else None
 
 
 @contextlib.contextmanager

@@ -87,12 +87,16 @@ def read(path: Path) -> list[dict[str, Any]]:
 class MetricsWriter:
     """Appends to `workdir/metrics.jsonl` and to TensorBoard's files in `workdir/tensorboard`.
 
-    `step` is the last step that is already done: 0 for a new run, the checkpoint's for a resumed one.
+    `step` is the last step that is already done: 0 for a new run, the checkpoint's for a resumed one. Where `muted`
+    (in all processes of a run but one) nothing is written.
     """
 
-    def __init__(self, workdir: Path, step: int = 0) -> None:
+    def __init__(self, workdir: Path, step: int = 0, muted: bool = False) -> None:
         from tensorboardX import SummaryWriter
 
+        self._file = self._tensorboard = None
+        if muted:
+            return
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / FILE_NAME
         if path.exists():
@@ -108,6 +112,8 @@ class MetricsWriter:
 
         The line has left this process when `write` returns: a kill right after it loses nothing.
         """
+        if self._file is None or self._tensorboard is None:
+            return
         plain = {name: float(value) for name, value in scalars.items()}
         finite = {name: value if math.isfinite(value) else None for name, value in plain.items()}
         self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
@@ -117,8 +123,9 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Flushes and closes both."""
-        self._file.close()
-        self._tensorboard.close()
+        for file in (self._file, self._tensorboard):
+            if file is not None:
+                file.close()
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -131,19 +138,20 @@ class ProgressBar:
     """Steps, loss, tokens per second and the time left, on standard error.
 
     On a terminal this is a live bar; elsewhere `report` writes one plain line each time. Standard output is
-    never touched: it belongs to `--json` and to translations.
+    never touched: it belongs to `--json` and to translations. Where `muted` nothing is shown.
     """
 
-    def __init__(self, total_steps: int, step: int = 0) -> None:
+    def __init__(self, total_steps: int, step: int = 0, muted: bool = False) -> None:
         self._total, self._first, self._start = total_steps, step, time.monotonic()
         self._bar = self._console = None
+        self._muted = muted
 
     def __enter__(self) -> ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        if console.is_terminal and not console.is_dumb_terminal:
+        if console.is_terminal and not console.is_dumb_terminal and not self._muted:
             left = (TextColumn("[dim]left"), TimeRemainingColumn(compact=True, elapsed_when_finished=True))
             columns = (
                 TextColumn("step"),
@@ -180,5 +188,5 @@ class ProgressBar:
         """Writes lines of text above the bar: translations, scores, warnings."""
         if self._console is not None:
             self._console.print(text, markup=False, highlight=False)
-        else:
+        elif not self._muted:
             print(text, file=sys.stderr, flush=True)

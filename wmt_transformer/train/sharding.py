@@ -59,6 +59,25 @@ def row_shards(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
+def row_slice(mesh: Mesh) -> tuple[int, int]:
+    """Returns which slice of a batch's rows this process reads, and into how many slices they are cut.
+
+    Processes whose devices stand along `tensor` alone hold the same rows and read the same slice.
+    """
+    mine = sorted(
+        {
+            data * mesh.shape["fsdp"] + fsdp
+            for (data, fsdp, _), device in np.ndenumerate(mesh.devices)
+            if device.process_index == jax.process_index()
+        }
+    )
+    shards = row_shards(mesh)
+    first, count = mine[0], len(mine)
+    if mine != list(range(first, first + count)) or shards % count or first % count:
+        raise UserError("the devices of a host do not stand together on the mesh; let --mesh.tensor divide a host's")
+    return first // count, shards // count
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of an array that every device holds whole."""
     return NamedSharding(mesh, P())

@@ -5,18 +5,16 @@ The figure is made without pyplot, so that drawing changes no global state and n
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.decode import alignment
 from wmt_transformer.decode.generate import Translator
-from wmt_transformer.model.transformer import Transformer
 
 
 def cross_attention_map(translator: Translator, text: str, path: Path, layer: int = -1) -> str:
@@ -24,21 +22,13 @@ def cross_attention_map(translator: Translator, text: str, path: Path, layer: in
 
     `layer` counts the decoder's layers from 0, or from the last with negative numbers; one panel a head.
     """
-    vocabulary, config = translator.vocabulary, translator.model
-    translation = translator.translate([text])[0]
-    source, target = ([*vocabulary.encode(line), EOS] for line in (text, translation))
-    name = f"decoder_{range(config.num_layers)[layer]}"
-    explicit = Transformer(dataclasses.replace(config, attention="explicit"))
-
-    def weights(params: Any, source: jax.Array, target: jax.Array) -> jax.Array:
-        apply = cast(Any, explicit.apply)
-        _, kept = apply({"params": params}, source, target, method="states", mutable="intermediates")
-        return kept["intermediates"][name]["cross_attention"]["attention_weights"][0][0]
-
-    arrays = (np.asarray([ids], np.int32) for ids in (source, target))
-    heads = np.asarray(jax.jit(weights)(translator.params, *arrays))
-    names, results = ([*vocabulary.pieces(line), "<end>"] for line in (text, translation))
-    heat_map(heads, names, results, path, title=f"{text}\n{translation}")
+    vocabulary, translation = translator.vocabulary, translator.translate([text])[0]
+    sides = [*vocabulary.encode(text), EOS], [*vocabulary.encode_target(translation), EOS]
+    source, target = (jnp.asarray([ids], jnp.int32) for ids in sides)
+    heads = alignment.cross_attention(translator.params, source, target, model=translator.model, layer=layer)[0]
+    results = alignment.target_pieces(vocabulary, sides[1][:-1])[0]
+    names, results = [*vocabulary.pieces(text), "<end>"], [*results, "<end>"]
+    heat_map(np.asarray(heads), names, results, path, title=f"{text}\n{translation}")
     return translation
 
 

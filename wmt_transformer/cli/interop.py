@@ -1,0 +1,76 @@
+"""Verbs that write a run in another program's format, or read one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from wmt_transformer.cli.files import say
+from wmt_transformer.cli.parser import AddVerb
+from wmt_transformer.cli.runs import run_config
+
+
+def add(verb: AddVerb) -> None:
+    """Adds the verbs to the command line."""
+    checkpoint_help = "average, best, latest, or a step (default: the average where there is one, else the best)"
+    sub = verb(import_marian)
+    sub.add_argument("folder", metavar="FOLDER", help="a Marian model as transformers saves it, such as opus-mt-en-de")
+    sub.add_argument("--workdir", required=True, help="folder of the run to write, whole or not at all")
+
+    for run in (export_marian, export_ctranslate2):
+        sub = verb(run)
+        sub.add_argument("--workdir", required=True, help="folder of the run")
+        sub.add_argument("--output", metavar="FOLDER", required=True, help="folder to write, whole or not at all")
+        sub.add_argument("--checkpoint", help=checkpoint_help)
+    kinds = ("float32", "float16", "int8")
+    sub.add_argument("--quantization", choices=kinds, default=kinds[0], help="of the weights (default: %(default)s)")
+
+
+def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Makes a run of a Hugging Face Marian model, which `translate` can use."""
+    from wmt_transformer.interop import marian
+
+    settings = marian.import_run(options.folder, options.workdir)
+    model, search = settings.model, settings.decode
+    say(
+        f"wrote {options.workdir}: {model.num_layers} + {model.decoder_layers} layers, d_model {model.d_model}, "
+        f"{model.vocabulary_size:,} pieces; beam {search.beam_size}, alpha {search.alpha:g}"
+    )
+    say(f"next: wmt-transformer translate --workdir {options.workdir}")
+
+
+def export_marian(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Writes a run as a Hugging Face Marian model, which `transformers` loads."""
+    from wmt_transformer import checkpoint
+    from wmt_transformer.interop import marian_export
+
+    workdir = Path(options.workdir)
+    settings = run_config(workdir)
+    params = checkpoint.load_params(workdir, options.checkpoint)
+    marian_export.export(settings, params, workdir / "data", options.output)
+    say(f"wrote {options.output}: MarianMTModel.from_pretrained({options.output!r}) loads it, and MarianTokenizer too")
+
+
+def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Writes a run as a CTranslate2 model, with its SentencePiece file beside it.
+
+    CTranslate2 takes the pieces of a text that is normalised (NFC, single spaces) and adds the end of a source itself:
+
+        import ctranslate2, sentencepiece, unicodedata
+        pieces = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/vocabulary.model")
+        text = " ".join(unicodedata.normalize("NFC", "A man in a red shirt rides a bicycle.").split())
+        translator = ctranslate2.Translator(folder)
+        (result,) = translator.translate_batch([pieces.encode(text, out_type=str)], beam_size=4, length_penalty=0.4)
+        print(pieces.decode(result.hypotheses[0]))
+
+    Its length penalty is not ours: for translations of about n pieces, alpha n / (n + 6) comes nearest to our alpha.
+    A model imported from Marian has source.spm and target.spm in place of vocabulary.model, and normalises by itself.
+    """
+    from wmt_transformer import checkpoint
+    from wmt_transformer.interop import ctranslate2
+
+    workdir = Path(options.workdir)
+    settings = run_config(workdir)
+    params = checkpoint.load_params(workdir, options.checkpoint)
+    ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
+    say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")

@@ -1,0 +1,146 @@
+"""Parts of lines in, hypotheses out: the batches, and the one program that each of their shapes is compiled to.
+
+Encoding, search or sampling, and the second look that coverage and alignments need are one program. Parameters, the
+length penalty, lengths, prefixes and seed are its arguments. Only what changes the computation makes another program:
+the beam, the sampler, whether there are rules, coverage or alignments.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wmt_transformer.config import DecodeConfig, ModelConfig
+from wmt_transformer.data.vocabulary import BOS, EOS, PAD
+from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
+from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
+from wmt_transformer.decode.rules import Rules
+
+
+class Output(NamedTuple):
+    """One hypothesis: its ids up to EOS, its score, and where it looked, `[target, source]`, if that was asked for."""
+
+    ids: list[int]
+    score: float
+    weights: np.ndarray | None
+
+
+def decode(
+    models: tuple[ModelConfig, ...],
+    params: tuple[Any, ...],
+    parts: Sequence[Part],
+    settings: DecodeConfig,
+    positions: int,
+    *,
+    count: int,
+    sampler: sampling.Sampler,
+    seed: int,
+    alignments: bool,
+) -> list[list[Output]]:
+    """Returns up to `count` hypotheses of each part, at least one, best first.
+
+    Args:
+      positions: what no sequence is longer than.
+      sampler: is used where the beam is 1.
+      seed: with a part's line and number, decides what is drawn for it.
+    """
+    results: list[list[Output]] = [[] for _ in parts]
+    longest_prefix = max((len(part.prefix) for part in parts), default=0)
+    ruled = bool(longest_prefix or settings.min_length or settings.max_length)
+    longest_first = sorted(range(len(parts)), key=lambda i: -len(parts[i].source))
+    while longest_first:
+        length = min(round_up(len(parts[longest_first[0]].source)), positions)
+        rows = max(1, settings.batch_tokens // (settings.beam_size * length))
+        rows = 1 << min(rows.bit_length() - 1, (len(longest_first) - 1).bit_length())
+        chosen, longest_first = longest_first[:rows], longest_first[rows:]
+        batch = [parts[i] for i in chosen]
+        max_lengths, places = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
+        for row, part in enumerate(batch):
+            max_lengths[row] = most_tokens(len(part.source), settings, positions)
+            places[row] = part.line, part.number
+        hypotheses, weights = _decode(
+            params,
+            padded([part.source for part in batch], rows, length),
+            max_lengths,
+            _rules(batch, rows, settings, longest_prefix) if ruled else None,
+            np.float32(settings.alpha),
+            np.float32(settings.beta),
+            np.uint32(seed),
+            places,
+            models=models,
+            sampler=sampler,
+            beam_size=settings.beam_size,
+            num_results=count,
+            max_length=most_tokens(length, settings, positions),
+            covered=settings.beta > 0,
+            alignments=alignments,
+        )
+        tokens, scores = map(np.asarray, hypotheses)
+        looked = None if weights is None else np.asarray(weights)
+        for row, i in enumerate(chosen):
+            for rank in range(count):
+                if rank == 0 or np.isfinite(scores[row, rank]):
+                    ids = tokens[row, rank]
+                    look = None if looked is None else looked[row, rank]
+                    results[i].append(Output(ids[ids != PAD].tolist(), float(scores[row, rank]), look))
+    return results
+
+
+def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_prefix: int) -> Rules:
+    maximum = sys.maxsize if settings.max_length is None else settings.max_length
+    return Rules(
+        jnp.full(rows, settings.min_length, jnp.int32),
+        jnp.full(rows, min(maximum, np.iinfo(np.int32).max), jnp.int32),
+        jnp.asarray(padded([part.prefix for part in batch], rows, round_up(longest_prefix) if longest_prefix else 0)),
+    )
+
+
+@partial(
+    jax.jit,
+    static_argnames=("models", "sampler", "beam_size", "num_results", "max_length", "covered", "alignments"),
+)
+def _decode(
+    params: tuple[Any, ...],
+    source: jax.Array,
+    max_lengths: jax.Array,
+    rules: Rules | None,
+    alpha: jax.Array,
+    beta: jax.Array,
+    seed: jax.Array,
+    places: jax.Array,
+    *,
+    models: tuple[ModelConfig, ...],
+    sampler: sampling.Sampler,
+    beam_size: int,
+    num_results: int,
+    max_length: int,
+    covered: bool,
+    alignments: bool,
+) -> tuple[beam.Hypotheses, jax.Array | None]:
+    """Returns the hypotheses for a batch of source ids, and with `alignments` where each looked, `[B, W, T, S]`.
+
+    Compiled once for each shape. `sampler` is used where the beam is 1; a row draws by the seed and its place, the
+    line and the part that it is.
+    """
+    step, cache = ensemble.start(models, params, source, beam_size, max_length)
+    settings: Any = dict(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD, rules=rules)
+    if beam_size == 1:
+        fold = jax.vmap(jax.random.fold_in)
+        keys = fold(fold(jnp.broadcast_to(jax.random.key(seed), places.shape[:1]), places[:, 0]), places[:, 1])
+        found = sampling.generate(step, cache, max_lengths, sampler=sampler, keys=keys, **settings)
+    else:
+        results = beam_size if covered else num_results
+        found = beam.search(step, cache, max_lengths, beam_size=beam_size, num_results=results, **settings)
+    if not (covered or alignments):
+        return found, None
+    weights = alignment.mean_attention(models, params, source, found.tokens)
+    if covered:
+        scores = found.scores + coverage.penalty(weights, source, found.tokens, beta)
+        found, weights = coverage.ranked(found, scores, weights, num_results)
+    return found, weights if alignments else None

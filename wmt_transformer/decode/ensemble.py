@@ -1,0 +1,65 @@
+"""Several models as one: at every position, the arithmetic mean of their probabilities.
+
+log p(token) = log(1/M · Σ_m p_m(token)), as in fairseq (`EnsembleModel`); Marian adds log-probabilities instead, which
+is the geometric mean. The models may differ in everything but the vocabulary: an id must mean the same to all.
+One model is an ensemble of one, at no cost.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.decode.beam import Step
+from wmt_transformer.model.transformer import Transformer
+
+
+def start(
+    models: Sequence[ModelConfig],
+    params: Sequence[Any],
+    source: Int[Array, "batch source"],
+    beam_size: int,
+    max_length: int,
+) -> tuple[Step, Any]:
+    """Encodes the source with every model; returns the step of a search (see `beam.Step`) and its first cache."""
+    members = [(Transformer(model), {"params": own}) for model, own in zip(models, params, strict=True)]
+    started: list[Any] = []
+    for model, variables in members:
+        encoded = model.apply(variables, source, method="encode")
+        started.append(model.apply(variables, encoded, source, beam_size, max_length, method="start_cache"))
+
+    def step(tokens: Array, caches: Any, index: Array) -> tuple[Array, Any]:
+        taken: list[Any] = [
+            model.apply(variables, tokens, index, cache, memory, method="step")
+            for (model, variables), cache, (_, memory) in zip(members, caches, started, strict=True)
+        ]
+        return mean_logits([logits for logits, _ in taken]), tuple(cache for _, cache in taken)
+
+    return step, tuple(cache for cache, _ in started)
+
+
+def mean_logits(logits: Sequence[Float[Array, "*batch vocabulary"]]) -> Float[Array, "*batch vocabulary"]:
+    """Returns the log of the mean probability over the models; the logits themselves, where there is one model."""
+    if len(logits) == 1:
+        return logits[0]
+    log_probs = jnp.stack([jax.nn.log_softmax(one.astype(jnp.float32)) for one in logits])
+    return jax.nn.logsumexp(log_probs, axis=0) - math.log(len(logits))
+
+
+def difference(one: Vocabulary, other: Vocabulary) -> str | None:
+    """Returns in words where two vocabularies differ, None where every id means the same in both."""
+    if one is other:
+        return None
+    if len(one) != len(other):
+        return f"{len(one)} pieces and {len(other)}"
+    for token in range(len(one)):
+        # Twice: only the second shows whether a piece begins a word.
+        pieces = [vocabulary.decode([token, token]) for vocabulary in (one, other)]
+        if pieces[0] != pieces[1]:
+            return f"piece {token} twice is {pieces[0]!r} and {pieces[1]!r}"
+    return None

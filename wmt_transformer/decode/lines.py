@@ -1,0 +1,170 @@
+"""Lines of text and the parts that are decoded: what a model is given at once, and how the results become a line.
+
+A line longer than anything that training saw (`data.max_length`) would be translated badly and slowly in one go: it
+is cut at ends of sentences where it has any, and a warning names it. Nothing is ever dropped. Shapes come from a
+short list, so that XLA compiles a handful of programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from wmt_transformer.config import DecodeConfig, UserError
+from wmt_transformer.data.vocabulary import EOS, PAD, UNKNOWN, Vocabulary, normalise
+from wmt_transformer.decode.alignment import Attention, Links
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A line, or a piece of one that is too long."""
+
+    line: int
+    """The number of the line that it is from."""
+    number: int
+    """Which of its line's parts it is."""
+    text: str
+    source: list[int]
+    """Ids of the text, EOS included."""
+    prefix: list[int]
+    """Ids that its output begins with."""
+    first_word: int
+    """How many of its line's words stand before it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """One hypothesis: its text, and its log-probability divided by the length penalty of §6.1 (beta adds its own).
+
+    With alignments, also the links between words, and the attention of every part of the line (one, unless the line
+    was too long to be translated in one go).
+    """
+
+    text: str
+    score: float
+    alignment: Links | None = None
+    attention: tuple[Attention, ...] = dataclasses.field(default=(), compare=False)
+
+
+def cut(
+    vocabulary: Vocabulary,
+    sentences: Sequence[str],
+    prefixes: Sequence[str] | None,
+    longest: int,
+    warn: Callable[[str], None],
+    first_line: int,
+) -> list[Part]:
+    """Returns the parts of every line, all of them shorter than `longest` with EOS; a blank line has none.
+
+    A line's prefix goes to its first part. Raises UserError, naming the line, for one that cannot be spelt.
+    """
+    parts = []
+    for line, sentence in enumerate(sentences, first_line):
+        prefix = _spelt(vocabulary, normalise(prefixes[line - first_line]), line) if prefixes else []
+        length = len(vocabulary.encode(sentence))
+        texts = [sentence] if length else []
+        if length >= longest:
+            texts = list(split(vocabulary, normalise(sentence), longest))
+            warn(
+                f"line {line} is very long: {length} pieces, where training saw at most "
+                f"{longest - 1}; it is translated in {len(texts)} parts"
+            )
+        if prefix and not texts:
+            raise UserError(f"line {line} is blank and has a prefix; a blank line stays blank, leave its prefix empty")
+        word_of_letter = [word for word, letters in enumerate(normalise(sentence).split()) for _ in letters]
+        letters = 0
+        for count, one in enumerate(texts):
+            source = [*vocabulary.encode(one), EOS]
+            first_word = word_of_letter[letters] if count else 0
+            parts.append(Part(line, count, one, source, [] if count else prefix, first_word))
+            letters += len("".join(one.split()))
+    return parts
+
+
+def _spelt(vocabulary: Vocabulary, prefix: str, line: int) -> list[int]:
+    ids = vocabulary.encode_target(prefix)
+    if UNKNOWN in ids:
+        raise UserError(f"line {line}: the vocabulary cannot spell the prefix {prefix!r}; change it or leave it empty")
+    return ids
+
+
+def most_tokens(source: int, settings: DecodeConfig, positions: int) -> int:
+    """Returns the most tokens of an output, EOS included, to a source of so many, EOS included (§6.1)."""
+    most = min(source + settings.extra_length, positions)
+    return most if settings.max_length is None else min(most, settings.max_length + 1)
+
+
+def check_room(part: Part, settings: DecodeConfig, positions: int) -> None:
+    """Raises UserError, naming the line, for a prefix or a least length that its output has no room for."""
+    most, source = most_tokens(len(part.source), settings, positions) - 1, len(part.source) - 1
+    for length, what in ((len(part.prefix), "the prefix has"), (settings.min_length, "the minimum length is")):
+        if length > most:
+            raise UserError(
+                f"line {part.line}: {what} {length} pieces, and the output at most {most} (the source has {source}; "
+                f"extra_length is {settings.extra_length}, max_length {settings.max_length}); shorten the one or "
+                "allow more"
+            )
+
+
+def split(vocabulary: Vocabulary, text: str, longest: int) -> Iterator[str]:
+    """Yields the parts of a text: halves, halves of halves, … until each is shorter than `longest` with EOS."""
+    if len(vocabulary.encode(text)) < longest or len(text) < 2:
+        yield text
+    else:
+        middle = _middle_cut(text)
+        yield from split(vocabulary, text[:middle].strip(), longest)
+        yield from split(vocabulary, text[middle:].strip(), longest)
+
+
+def _middle_cut(text: str) -> int:
+    """Returns where to cut a text in two: after a sentence, else between words, else between characters.
+
+    The cut lies between a quarter and three quarters of the text, as near to the middle as it can.
+    """
+    middle = len(text) / 2
+    for between in (r"(?<=[.!?…;:])\s+|(?<=\u3002)", r"\s+"):
+        cuts = [match.start() for match in re.finditer(between, text)]
+        nearest = min(cuts, key=lambda cut: abs(cut - middle), default=0)
+        if abs(nearest - middle) <= middle / 2:
+            return nearest
+    return len(text) // 2
+
+
+def join(parts: Sequence[list[Translation]]) -> list[Translation]:
+    """Returns a line's n-best list from those of its parts: the k-th best joined with the k-th best, and their mean
+    score; as many as the part with the fewest has. Without parts, the empty translation."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return [Translation("", 0.0)]
+    return [_joined(kth) for kth in zip(*parts, strict=False)]
+
+
+def _joined(parts: Sequence[Translation]) -> Translation:
+    links, words = [], 0
+    for part in parts:
+        links += [(source, target + words) for source, target in part.alignment or ()]
+        words += len(part.text.split())
+    return Translation(
+        " ".join(part.text for part in parts if part.text),
+        sum(part.score for part in parts) / len(parts),
+        None if parts[0].alignment is None else tuple(sorted(set(links))),
+        tuple(attention for part in parts for attention in part.attention),
+    )
+
+
+def round_up(length: int) -> int:
+    """Returns the least of 8, 12, 16, 24, 32, 48, 64, 96, … that is not less than `length`."""
+    power = max(8, 1 << (length - 1).bit_length())
+    return power * 3 // 4 if 8 < length <= power * 3 // 4 else power
+
+
+def padded(sequences: Sequence[Sequence[int]], rows: int, length: int) -> np.ndarray:
+    """Returns ids `[rows, length]` with padding behind every sequence and below the last."""
+    ids = np.full((rows, length), PAD, np.int32)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+    return ids

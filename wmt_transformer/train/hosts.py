@@ -1,0 +1,156 @@
+"""Several processes as one run: how they find each other, and what they have to agree on.
+
+JAX's own start kills a process that waits too long, with a C++ stack and without saying who was missing. So before it
+there is a roll call: every process reports to process 0, and if one does not come in time, all the others end with
+one line that names it. Where the cluster tells JAX who is who (Cloud TPU, Open MPI), JAX is left to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmt_transformer.config import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """Where process 0 is (`host:port`; the port after it is used as well), how many processes, and which is this."""
+
+    coordinator: str
+    count: int
+    index: int
+    timeout: float = 300.0
+    """Seconds within which all processes have to come."""
+
+
+def start(hosts: Hosts) -> None:
+    """Returns when all processes are connected; raises UserError naming those that did not come in time."""
+    if not 0 <= hosts.index < hosts.count:
+        raise UserError(f"--process-id {hosts.index} is not one of {hosts.count} processes, 0 to {hosts.count - 1}")
+    name, _, port = hosts.coordinator.rpartition(":")
+    if not name or not port.isdigit():
+        raise UserError(f"--coordinator {hosts.coordinator}: expected host:port, such as 10.0.0.2:1234")
+    if hosts.count > 1:
+        roll_call((name, int(port) + 1), hosts)
+        jax.distributed.initialize(hosts.coordinator, hosts.count, hosts.index)
+
+
+def start_from_cluster() -> None:
+    """Lets JAX find the other processes by what the cluster says (Cloud TPU, Slurm, Open MPI, Kubernetes)."""
+    try:
+        jax.distributed.initialize()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"this does not look like a cluster that JAX knows ({str(error).splitlines()[0]}); "
+            "give --coordinator HOST:PORT --num-processes N --process-id I"
+        ) from error
+
+
+def roll_call(address: tuple[str, int], hosts: Hosts) -> None:
+    """Returns when every process has reported to process 0, which listens on `address`."""
+    deadline = time.monotonic() + hosts.timeout
+    verdict = _call(address, hosts, deadline) if hosts.index == 0 else _report(address, hosts, deadline)
+    if verdict != "go":
+        raise UserError(verdict)
+
+
+def is_main() -> bool:
+    """Returns whether this process is the one that prints and writes what is written once."""
+    return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def main_first() -> Iterator[None]:
+    """Lets process 0 through the block first, and the others when it is done: what it wrote, they find."""
+    if not is_main():
+        wait("main first")
+    yield
+    if is_main():
+        wait("main first")
+
+
+def wait(name: str) -> None:
+    """Returns when all processes have come here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def any_of(value: int) -> int:
+    """Returns the largest of the numbers that the processes give, the same in all of them."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    return int(np.max(multihost_utils.process_allgather(np.int32(value))))
+
+
+def check_same(what: str, fingerprint: str) -> None:
+    """Raises UserError in every process where one has another fingerprint (hexadecimal) than process 0."""
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    number = np.frombuffer(bytes.fromhex(fingerprint)[:8], np.uint32)
+    everyone: Any = np.asarray(multihost_utils.process_allgather(number))
+    others = [index for index, theirs in enumerate(everyone) if (theirs != everyone[0]).any()]
+    if others:
+        named = ", ".join(map(str, others))
+        raise UserError(f"{what} of process {named} differs from process 0's; give all of them the same files")
+
+
+def _call(address: tuple[str, int], hosts: Hosts, deadline: float) -> str:
+    """Process 0: waits for the others, tells each how it went, and returns the same."""
+    present: dict[int, socket.socket] = {}
+    verdict = "go"
+    try:
+        server = socket.create_server(("", address[1]))
+    except OSError as error:
+        return f"process 0 cannot listen on port {address[1]}: {error.strerror}; choose another port for --coordinator"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(server)
+        while len(present) < hosts.count - 1 and verdict == "go":
+            server.settimeout(max(deadline - time.monotonic(), 0.01))
+            try:
+                connection = stack.enter_context(server.accept()[0])
+                connection.settimeout(5.0)
+                index, count = map(int, connection.makefile().readline().split())
+            except TimeoutError:
+                missing = ", ".join(str(i) for i in range(1, hosts.count) if i not in present)
+                verdict = (
+                    f"process {missing} of {hosts.count} did not come within {hosts.timeout:.0f} s; is it running?"
+                )
+            except (OSError, ValueError):
+                continue  # somebody else's connection
+            else:
+                if count != hosts.count or index in present:
+                    verdict = f"a second process {index}, or one that counts {count} instead of {hosts.count}, came"
+                present[index] = connection
+        for connection in present.values():
+            with contextlib.suppress(OSError):
+                connection.sendall(f"{verdict}\n".encode())
+    return verdict
+
+
+def _report(address: tuple[str, int], hosts: Hosts, deadline: float) -> str:
+    """Every other process: reports to process 0 and returns what it says."""
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(address, timeout=2.0) as connection:
+                connection.sendall(f"{hosts.index} {hosts.count}\n".encode())
+                connection.settimeout(max(deadline - time.monotonic(), 0.0) + 10.0)
+                if said := connection.makefile().readline().strip():
+                    return said
+        except OSError:
+            pass
+        time.sleep(0.2)
+    return f"process 0 did not answer at {address[0]}:{address[1]} within {hosts.timeout:.0f} s; is it running there?"
