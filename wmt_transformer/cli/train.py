@@ -107,7 +107,10 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
     settings = config.override(config.load(options.config), overrides)
     _start_hosts(options)
-    outcome = _train(settings, Path(options.workdir))
+    from wmt_transformer.train import hosts
+
+    with hosts.failing_alone():
+        outcome = _train(settings, Path(options.workdir))
     return _after_training(outcome, Path(options.workdir))
 
 
@@ -154,9 +157,11 @@ def _train(settings: Config, workdir: Path) -> Any:
     from wmt_transformer.train.alone import alone
 
     use_compilation_cache()
-    with alone(workdir) if hosts.is_main() else contextlib.nullcontext():
-        config.check_same_run(workdir, settings)
+    with contextlib.ExitStack() as held:
         with hosts.main_first():
+            if hosts.is_main():
+                held.enter_context(alone(workdir))
+            config.check_same_run(workdir, settings)
             prepared = build(settings.data, workdir / "data", say if hosts.is_main() else lambda _: None)
         hosts.check_same("the prepared data", fingerprint(prepared))
         sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))

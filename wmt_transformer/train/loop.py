@@ -94,11 +94,12 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
             if first:
                 progress.message(f"resuming at step {first}")
             log = Log(config, host_count, writer, progress)
-            scores = [line["dev/score"] for line in metrics.read(workdir / metrics.FILE_NAME) if "dev/score" in line]
+            scores = [] if muted else metrics.dev_scores(workdir)
+            done = any_of(_out_of_patience(scores, settings.patience))
             now, saved, ended = first, first, stop.agreed(first)
             timer = log.timer
             stream = prefetch(batches, first, max(settings.steps - first, 1))
-            while now < settings.steps and ended is None and not _out_of_patience(scores, settings.patience):
+            while now < settings.steps and ended is None and not done:
                 with timer("data"):
                     batch = next(stream)
                 with timer("step"):
@@ -117,6 +118,7 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                     progress.message(_summary(now, measured_dev, text))
                     score = measured_dev["dev/score"]
                     scores.append(score)
+                    done = any_of(_out_of_patience(scores, settings.patience))
                 if now % settings.checkpoint_every == 0 or last:
                     with timer("checkpoint"):
                         _save(checkpoints, state, score)

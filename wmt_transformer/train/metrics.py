@@ -84,6 +84,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def dev_scores(workdir: Path) -> list[float]:
+    """Returns the score of every evaluation of a run so far, oldest first."""
+    return [line["dev/score"] for line in read(workdir / FILE_NAME) if "dev/score" in line]
+
+
 class MetricsWriter:
     """Appends to `workdir/metrics.jsonl` and to TensorBoard's files in `workdir/tensorboard`.
 
