@@ -65,10 +65,11 @@ def wait(processes: list[subprocess.Popen[bytes]]) -> int:
     code, deadline, remedy = 0, float("inf"), signal.SIGTERM
     while any(process.poll() is None for process in processes):
         time.sleep(0.05)
-        failed = [index for index, process in enumerate(processes) if process.poll()]
+        failed = [process.returncode for process in processes if process.poll()]
         if failed and not code:
-            # A process that a signal ended has that signal's negative number; a shell says 128 more than the number.
-            code, deadline = processes[failed[0]].returncode, time.monotonic() + GRACE
+            # One that a signal ended (its negative number) is the cause where others failed since the last look. A
+            # shell says 128 more than the number.
+            code, deadline = min(failed), time.monotonic() + GRACE
             code = 128 - code if code < 0 else code
         if time.monotonic() > deadline:
             for process in processes:
