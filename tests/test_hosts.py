@@ -53,7 +53,8 @@ def curve(workdir: Path) -> dict[int, dict[str, float]]:
     steps: dict[int, dict[str, float]] = {}
     for line in map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines()):
         names = ("train/loss", "train/gradient_norm", "train/target_tokens_per_step", "dev/loss", "dev/bleu")
-        steps.setdefault(line["step"], {}).update({name: line[name] for name in names if name in line})
+        if line.keys() & set(names):
+            steps.setdefault(line["step"], {}).update({name: line[name] for name in names if name in line})
     return steps
 
 

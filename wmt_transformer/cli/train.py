@@ -30,6 +30,9 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("config", metavar="CONFIG", help="name of a shipped config, or path of a config file")
         sub.add_argument("--workdir", required=True, help="folder of the run")
         if run is train:
+            sub.add_argument(
+                "--profile", action="store_true", help="trace a few steps for TensorBoard's profile page and Perfetto"
+            )
             hosts = sub.add_argument_group("several processes", "one run on several hosts or devices groups")
             hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
             hosts.add_argument("--num-processes", type=positive, metavar="N", help="how many there are")
@@ -110,7 +113,7 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     from wmt_transformer.train import hosts
 
     with hosts.failing_alone():
-        outcome = _train(settings, Path(options.workdir))
+        outcome = _train(settings, Path(options.workdir), options.profile)
     return _after_training(outcome, Path(options.workdir))
 
 
@@ -147,7 +150,7 @@ def _start_hosts(options: argparse.Namespace) -> None:
             )
 
 
-def _train(settings: Config, workdir: Path) -> Any:
+def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
     from wmt_transformer.train.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -172,7 +175,7 @@ def _train(settings: Config, workdir: Path) -> Any:
 
         from wmt_transformer.train import loop
 
-        return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared))
+        return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared), profile)
 
 
 def _after_training(outcome: Any, workdir: Path) -> int:
