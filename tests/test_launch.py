@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -50,7 +51,7 @@ def test_a_script_parses_and_shellcheck_finds_nothing(script):
 # ---- Cloud TPU VMs
 
 
-def tpu(*words: str, **variables: str) -> list[list[str]]:
+def tpu(*words: str, **variables: Any) -> list[list[str]]:
     return dry_run("tpu_vm.sh", *words, NAME="me", ZONE="z", WORKDIR="gs://b/run", **variables)
 
 
@@ -154,7 +155,7 @@ def test_one_machine_checks_its_gpus_and_runs_one_process():
 
 
 def test_xpk_creates_a_workload_that_finds_its_hosts():
-    place = {"PROJECT": "p", "ZONE": "z", "CLUSTER": "c", "BUCKET": "b", "IMAGE": "i"}
+    place: dict[str, Any] = {"PROJECT": "p", "ZONE": "z", "CLUSTER": "c", "BUCKET": "b", "IMAGE": "i"}
     ((*words, command),) = dry_run("gke_xpk.sh", "run", "base", "--workdir", "gs://b/run", **place)
     assert words[:3] == ["xpk", "workload", "create"]
     assert {"--cluster=c", "--project=p", "--zone=z", "--tpu-type=v5litepod-16", "--docker-image=i"} <= set(words)
