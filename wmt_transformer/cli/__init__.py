@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code."""
     threading.excepthook = _thread_failed
     try:
-        parsed, overrides = parse(sys.argv[1:] if arguments is None else list(arguments), VERBS)
+        words = [mounted(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+        parsed, overrides = parse(words, VERBS)
         code = parsed.run(parsed, overrides) or 0
         sys.stdout.flush()
     except UserError as error:

@@ -18,6 +18,24 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def mounted(argument: str) -> str:
+    """Returns an argument with `gs://BUCKET/PATH` in it (or `--option=gs://…`) as the path where the bucket is mounted.
+
+    That is `/gcs/BUCKET/PATH`, or below the folder in WMT_TRANSFORMER_BUCKETS; Cloud Storage FUSE makes it a folder
+    like any other. Other arguments stay as they are. Raises UserError where the bucket is not mounted.
+    """
+    option, scheme, path = argument.partition("gs://")
+    if not scheme or not (option == "" or option.endswith("=")):
+        return argument
+    bucket = Path(os.environ.get("WMT_TRANSFORMER_BUCKETS", "/gcs"), path.partition("/")[0])
+    if not bucket.is_dir():
+        raise UserError(
+            f"gs://{path}: the bucket is not mounted at {bucket}; mount it there with gcsfuse, or say in "
+            "WMT_TRANSFORMER_BUCKETS below which folder buckets are mounted"
+        )
+    return option + str(bucket.parent / path)
+
+
 @contextlib.contextmanager
 def open_input(path: str | None) -> Iterator[io.BufferedIOBase]:
     """Opens a file, or standard input where no path is given."""

@@ -167,7 +167,7 @@ def _train(settings: Config, workdir: Path) -> Any:
 
         from wmt_transformer.train import loop
 
-        return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared))
+        return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared), profile)
 
 
 def _after_training(outcome: Any, workdir: Path) -> int:

@@ -52,10 +52,13 @@ class Outcome:
     """The signal that ended it early, None when it reached its end."""
 
 
-def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate | None = None) -> Outcome:
+def train(
+    config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate | None = None, profile: bool = False
+) -> Outcome:
     """Trains to `config.train.steps` or until the dev score stops rising, from the newest checkpoint if there is one.
 
     `evaluate` adds scores to the development loss; its `bleu`, where there is one, decides which checkpoint is best.
+    With `profile` a few steps are traced (see `metrics.Trace`).
     """
     start, settings = time.monotonic(), config.train
     mesh = make_mesh(config.mesh)
@@ -97,6 +100,10 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
             scores = [line["dev/score"] for line in metrics.read(workdir / metrics.FILE_NAME) if "dev/score" in line]
             now, saved, ended = first, first, stop.agreed(first)
             timer = log.timer
+            parameters = sum(x.size for x in jax.tree.leaves(state.params))
+            if now < settings.steps and not done:
+                started = {"parameters": parameters, "devices": jax.device_count(), "processes": jax.process_count()}
+                writer.write(first, {f"start/{name}": count for name, count in started.items()})
             stream = prefetch(batches, first, max(settings.steps - first, 1))
             while now < settings.steps and ended is None and not _out_of_patience(scores, settings.patience):
                 with timer("data"):
@@ -104,6 +111,7 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                 with timer("step"):
                     state, measured = step(state, place_batch(batch, mesh))
                 now += 1
+                trace.after(now, measured)
                 log.add(now, batch, measured)
                 if now % settings.log_every == 0 and int(state.skipped) >= settings.stop_after_skipped:
                     raise UserError(_diverged(config, now, int(state.skipped), float(measured.gradient_norm), saved))
@@ -117,6 +125,7 @@ def train(config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate 
                     progress.message(_summary(now, measured_dev, text))
                     score = measured_dev["dev/score"]
                     scores.append(score)
+                    done = any_of(_out_of_patience(scores, settings.patience))
                 if now % settings.checkpoint_every == 0 or last:
                     with timer("checkpoint"):
                         _save(checkpoints, state, score)
@@ -192,13 +201,14 @@ class Log:
                 "train/learning_rate": float(rate),
                 "train/source_tokens_per_second": source / total,
                 "train/target_tokens_per_second": target / total,
+                "train/tokens_per_second_per_chip": (source + target) / total / jax.device_count(),
                 "train/source_tokens_per_step": source / steps,
                 "train/target_tokens_per_step": target / steps,
                 "train/padding": 1 - (source + target) / sums["slots"],
                 **{f"seconds/{phase}": spent for phase, spent in seconds.items()},
             },
         )
-        self._progress.report(step, sums["loss"] / target, (source + target) / total)
+        self._progress.report(step, sums["loss"] / target, (source + target) / total, jax.device_count())
         if not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
             self._warned = True
             self._progress.message(

@@ -84,6 +84,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def dev_scores(workdir: Path) -> list[float]:
+    """Returns the score of every evaluation of a run so far, oldest first."""
+    return [line["dev/score"] for line in read(workdir / FILE_NAME) if "dev/score" in line]
+
+
 class MetricsWriter:
     """Appends to `workdir/metrics.jsonl` and to TensorBoard's files in `workdir/tensorboard`.
 
@@ -134,6 +139,43 @@ class MetricsWriter:
         self.close()
 
 
+class Trace:
+    """Records what the host and the chips do in a few of the steps that a run is about to make; none of an empty range.
+
+    The trace is written below `workdir/tensorboard`: TensorBoard's profile plugin shows it, and ui.perfetto.dev opens
+    its `.trace.json.gz`. The first steps, which compile, are left out where there are more.
+    """
+
+    STEPS = 5
+    SKIPPED = 20
+
+    def __init__(self, workdir: Path, steps: range) -> None:
+        self._folder = workdir / "tensorboard"
+        self._traced = steps[self.SKIPPED : self.SKIPPED + self.STEPS] or steps[1:]
+        self._running = False
+
+    def after(self, step: int, measured: Any) -> None:
+        """Starts or ends the trace behind this step, whose result is `measured`."""
+        if step in (self._traced.start, self._traced.stop) and self._traced:
+            import jax
+
+            jax.block_until_ready(measured)
+            if self._running:
+                jax.profiler.stop_trace()
+            elif step == self._traced.start:
+                jax.profiler.start_trace(str(self._folder))
+            self._running = not self._running
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._running:
+            import jax
+
+            jax.profiler.stop_trace()
+
+
 class ProgressBar:
     """Steps, loss, tokens per second and the time left, on standard error.
 
@@ -174,9 +216,10 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
-    def report(self, step: int, loss: float, tokens_per_second: float) -> None:
-        """Shows the loss and the speed of the steps since the last report."""
+    def report(self, step: int, loss: float, tokens_per_second: float, chips: int = 1) -> None:
+        """Shows the loss and the speed of the steps since the last report, also of each of several chips."""
         text = f"loss {loss:.3f}  {tokens_per_second:,.0f} tokens/s"
+        text += f" ({tokens_per_second / chips:,.0f} a chip)" if chips > 1 else ""
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         else:
