@@ -27,7 +27,7 @@ from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.train import metrics
 from wmt_transformer.train.hosts import any_of, is_main
 from wmt_transformer.train.optimizer import learning_rate, optimizer
-from wmt_transformer.train.sharding import make_mesh, place_batch, row_shards, row_slice
+from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
 from wmt_transformer.train.state import TrainState, abstract_state, initial_state
 from wmt_transformer.train.step import make_eval_step, make_train_step
 
@@ -65,11 +65,7 @@ def train(
     model = Transformer(config.model)
     update = optimizer(settings, config.model.d_model)
     data = config.data
-    if data.batch_multiple % row_shards(mesh):
-        raise UserError(
-            f"--data.batch_multiple {data.batch_multiple} is not a multiple of the {row_shards(mesh)} devices that "
-            "rows are split over (--mesh.data times --mesh.fsdp); make it one"
-        )
+    check_rows(data.batch_multiple, mesh)
     host_index, host_count = row_slice(mesh)
     batches = Batches(
         prepared.train,
