@@ -66,7 +66,7 @@ def plan(config: Config, topology: str, price: float | None = None) -> dict[str,
     memory = {kind: cores * used for kind, used in max((one.memory for one in steps), key=lambda m: m["total"]).items()}
     fits = all(one.bytes is not None for one in steps) and memory["total"] <= limit.memory
     flops = chips.model_flops(_sized(config).model, *usual) / number
-    seconds = roofline(flops, (steps[0].bytes or 0) * cores, steps[0].collectives or {}, limit, cores)
+    seconds = roofline(flops, float((steps[0].bytes or 0) * cores), steps[0].collectives or {}, limit, cores)
     needed = max(seconds.values())
     return {
         "config": config.name,
