@@ -105,12 +105,10 @@ def products(jaxpr: Any) -> int:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             left, right = (x.aval.shape for x in equation.invars)
-            (summed, _), _ = equation.params["dimension_numbers"]
-            if min(len(left), len(right)) > 1:  # the mean logit's vector is left out
+            (summed, _), (together, _) = equation.params["dimension_numbers"]
+            # Where an operand has no axis of its own it is a sum over a row: the mean logit, the softmax's gradient.
+            if min(len(left), len(right)) > len(summed) + len(together):
                 total += 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in summed)
-        if equation.primitive.name == "platform_index" or equation.primitive.name == "cond":
-            total += products(equation.params["branches"][0].jaxpr) if "branches" in equation.params else 0
-            continue
         times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         for value in equation.params.values():
             inner = getattr(value, "jaxpr", value)
