@@ -154,6 +154,16 @@ def test_what_does_not_fit_gets_a_setting_that_would():
     assert plan.suggestion(deep, 100, tiny(train=TrainConfig(accumulation=2)), devices=1) == "--train.accumulation 8"
 
 
+def test_a_program_that_libtpu_refuses_as_too_large_still_says_how_large():
+    said = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (22.50G) exceeds"
+    )
+    assert plan.asked_for(RuntimeError(said), state=2**30) == 22.5 * 2**30
+    assert plan.asked_for(RuntimeError("RESOURCE_EXHAUSTED: Used 25.0G of 15.75G hbm"), state=2**30) == 24 * 2**30
+    with pytest.raises(RuntimeError, match="another"):
+        plan.asked_for(RuntimeError("another"), state=0)
+
+
 def test_the_log_gives_the_share_of_a_known_chip_s_peak(toy, tmp_path, monkeypatch, capsys):
     peak = chips.Peak(flops=1e9, memory=1, bandwidth=1.0, interconnect=1.0)
     monkeypatch.setitem(chips.PEAKS, jax.devices()[0].device_kind, peak)

@@ -132,7 +132,7 @@ def compile_step(config: Config, devices: Sequence[Any], shape: Shape) -> Compil
         try:
             compiled = step.lower(state, Batch(*sides)).compile()  # pyright: ignore[reportArgumentType]  shapes only
         except jax.errors.JaxRuntimeError as error:
-            memory = _with_total(parameters, moments, _asked_for(error) - parameters - moments, 0)
+            memory = _with_total(parameters, moments, asked_for(error, parameters + moments), 0)
             return Compiled(shape, memory, None, None, time.monotonic() - begin)
     used, program = compiled.memory_analysis(), hlo.parse(compiled.as_text())
     arguments = (
@@ -205,12 +205,16 @@ def _with_total(parameters: int, moments: int, activations: int, program: int) -
     return {**kinds, "total": sum(kinds.values())}
 
 
-def _asked_for(error: Exception) -> int:
-    """Returns the bytes that a program was too large with; raises the error again where that was not the matter."""
-    used = re.search(r"Used ([\d.]+)([KMGT]) of", str(error))
+def asked_for(error: Exception, state: int) -> int:
+    """Returns the bytes of activations of a program that was too large; raises another error again.
+
+    libtpu names either what temporaries need, or the sum of all, in which the state is.
+    """
+    used = re.search(r"(temporaries \(|Used )([\d.]+)([KMGT])", str(error))
     if "RESOURCE_EXHAUSTED" not in str(error) or not used:
         raise error
-    return int(float(used[1]) * 2 ** {"K": 10, "M": 20, "G": 30, "T": 40}[used[2]])
+    asked = int(float(used[2]) * 2 ** {"K": 10, "M": 20, "G": 30, "T": 40}[used[3]])
+    return asked - state if used[1] == "Used " else asked
 
 
 @contextlib.contextmanager
