@@ -151,6 +151,11 @@ class Batches:
         return order, random.permutation(self.batches_per_epoch)
 
 
+def most_rows(source: int, target: int, source_tokens: int, target_tokens: int, multiple: int) -> int:
+    """Returns how many rows of these lengths the token budget allows: a multiple of `multiple`, at least one of it."""
+    return max(min(source_tokens // source, target_tokens // target) // multiple, 1) * multiple
+
+
 def prefetch(batches: Batches, first_step: int, num_steps: int) -> Iterator[Batch]:
     """Yields the batches of steps first_step … first_step + num_steps - 1, made ahead by two threads."""
     import grain
@@ -192,7 +197,7 @@ def _share_out(
     shares, rest = [], 0
     for index, (source, target) in enumerate(sides.tolist()):
         pairs = int(counts[index]) + rest
-        most = max(min(source_tokens // source, target_tokens // target) // multiple, 1) * multiple
+        most = most_rows(source, target, source_tokens, target_tokens, multiple)
         last = index == len(sides) - 1
         growth = 0 if last else int(sides[index + 1].sum()) - source - target
         options = []

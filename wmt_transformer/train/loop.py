@@ -24,10 +24,10 @@ from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.transformer import Transformer
-from wmt_transformer.train import metrics
+from wmt_transformer.train import chips, metrics
 from wmt_transformer.train.hosts import any_of, is_main
 from wmt_transformer.train.optimizer import learning_rate, optimizer
-from wmt_transformer.train.sharding import make_mesh, place_batch, row_shards, row_slice
+from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
 from wmt_transformer.train.state import TrainState, abstract_state, initial_state
 from wmt_transformer.train.step import make_eval_step, make_train_step
 
@@ -65,11 +65,7 @@ def train(
     model = Transformer(config.model)
     update = optimizer(settings, config.model.d_model)
     data = config.data
-    if data.batch_multiple % row_shards(mesh):
-        raise UserError(
-            f"--data.batch_multiple {data.batch_multiple} is not a multiple of the {row_shards(mesh)} devices that "
-            "rows are split over (--mesh.data times --mesh.fsdp); make it one"
-        )
+    check_rows(data.batch_multiple, mesh)
     host_index, host_count = row_slice(mesh)
     batches = Batches(
         prepared.train,
@@ -164,7 +160,8 @@ class Log:
     ) -> None:
         self._config, self._writer, self._progress = config, writer, progress
         self._sums, self.timer = metrics.Sums(), metrics.PhaseTimer()
-        self._steps = 0
+        self._steps, self._flops = 0, 0
+        self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
         self._slices = slices
         self._warned = False
 
@@ -176,6 +173,8 @@ class Log:
         scalars = {"gradient_norm": measured.gradient_norm, "skipped": measured.skipped}
         self._sums.add({**measured.sums._asdict(), **scalars, **counted})
         self._steps += 1
+        rows, source = batch.source.shape
+        self._flops += chips.model_flops(self._config.model, rows * self._slices, source, batch.target.shape[1])
         self._progress.advance(step)
         if step % self._config.train.log_every == 0:
             self._report(step)
@@ -184,9 +183,10 @@ class Log:
         train = self._config.train
         with self.timer("step"):
             sums = self._sums.take()
-        seconds, steps = self.timer.take(), self._steps
-        self._steps = 0
+        seconds, steps, flops = self.timer.take(), self._steps, self._flops
+        self._steps, self._flops = 0, 0
         target, source, total = sums["tokens"], sums["source"], seconds["total"]
+        utilisation = flops / total / self._chips / self._peak.flops if self._peak else None
         nats = sums["nll"] / target
         rate = learning_rate(step, self._config.model.d_model, train.warmup_steps, train.learning_rate)
         self._writer.write(
@@ -201,14 +201,15 @@ class Log:
                 "train/learning_rate": float(rate),
                 "train/source_tokens_per_second": source / total,
                 "train/target_tokens_per_second": target / total,
-                "train/tokens_per_second_per_chip": (source + target) / total / jax.device_count(),
+                "train/tokens_per_second_per_chip": (source + target) / total / self._chips,
                 "train/source_tokens_per_step": source / steps,
                 "train/target_tokens_per_step": target / steps,
                 "train/padding": 1 - (source + target) / sums["slots"],
+                **({} if utilisation is None else {"train/model_flops_utilisation": utilisation}),
                 **{f"seconds/{phase}": spent for phase, spent in seconds.items()},
             },
         )
-        self._progress.report(step, sums["loss"] / target, (source + target) / total, jax.device_count())
+        self._progress.report(step, sums["loss"] / target, (source + target) / total, self._chips, utilisation)
         if not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
             self._warned = True
             self._progress.message(

@@ -216,10 +216,14 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
-    def report(self, step: int, loss: float, tokens_per_second: float, chips: int = 1) -> None:
-        """Shows the loss and the speed of the steps since the last report, also of each of several chips."""
+    def report(
+        self, step: int, loss: float, tokens_per_second: float, chips: int = 1, utilisation: float | None = None
+    ) -> None:
+        """Shows the loss and the speed of the steps since the last report, also of each of several chips, and where
+        the chips are known the share of their peak that the model's FLOPs took (MFU)."""
         text = f"loss {loss:.3f}  {tokens_per_second:,.0f} tokens/s"
         text += f" ({tokens_per_second / chips:,.0f} a chip)" if chips > 1 else ""
+        text += "" if utilisation is None else f"  MFU {utilisation:.1%}"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         else:

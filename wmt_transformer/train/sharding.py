@@ -59,6 +59,15 @@ def row_shards(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
+def check_rows(batch_multiple: int, mesh: Mesh) -> None:
+    """Raises UserError where batches whose rows are a multiple of this cannot be shared out evenly."""
+    if batch_multiple % row_shards(mesh):
+        raise UserError(
+            f"--data.batch_multiple {batch_multiple} is not a multiple of the {row_shards(mesh)} devices that "
+            "rows are split over (--mesh.data times --mesh.fsdp); make it one"
+        )
+
+
 def row_slice(mesh: Mesh) -> tuple[int, int]:
     """Returns which slice of a batch's rows this process reads, and into how many slices they are cut.
 
