@@ -30,6 +30,9 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("config", metavar="CONFIG", help="name of a shipped config, or path of a config file")
         sub.add_argument("--workdir", required=True, help="folder of the run")
         if run is train:
+            sub.add_argument(
+                "--profile", action="store_true", help="trace a few steps for TensorBoard's profile page and Perfetto"
+            )
             hosts = sub.add_argument_group("several processes", "one run on several hosts or devices groups")
             hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
             hosts.add_argument("--num-processes", type=positive, metavar="N", help="how many there are")
@@ -107,7 +110,10 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
     settings = config.override(config.load(options.config), overrides)
     _start_hosts(options)
-    outcome = _train(settings, Path(options.workdir))
+    from wmt_transformer.train import hosts
+
+    with hosts.failing_alone():
+        outcome = _train(settings, Path(options.workdir), options.profile)
     return _after_training(outcome, Path(options.workdir))
 
 
@@ -144,7 +150,7 @@ def _start_hosts(options: argparse.Namespace) -> None:
             )
 
 
-def _train(settings: Config, workdir: Path) -> Any:
+def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
     from wmt_transformer.train.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -154,9 +160,11 @@ def _train(settings: Config, workdir: Path) -> Any:
     from wmt_transformer.train.alone import alone
 
     use_compilation_cache()
-    with alone(workdir) if hosts.is_main() else contextlib.nullcontext():
-        config.check_same_run(workdir, settings)
+    with contextlib.ExitStack() as held:
         with hosts.main_first():
+            if hosts.is_main():
+                held.enter_context(alone(workdir))
+            config.check_same_run(workdir, settings)
             prepared = build(settings.data, workdir / "data", say if hosts.is_main() else lambda _: None)
         hosts.check_same("the prepared data", fingerprint(prepared))
         sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))

@@ -7,9 +7,12 @@ one line that names it. Where the cluster tells JAX who is who (Cloud TPU, Open 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
+import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -40,13 +43,13 @@ def start(hosts: Hosts) -> None:
         raise UserError(f"--coordinator {hosts.coordinator}: expected host:port, such as 10.0.0.2:1234")
     if hosts.count > 1:
         roll_call((name, int(port) + 1), hosts)
-        jax.distributed.initialize(hosts.coordinator, hosts.count, hosts.index)
+        _connect(coordinator_address=hosts.coordinator, num_processes=hosts.count, process_id=hosts.index)
 
 
 def start_from_cluster() -> None:
     """Lets JAX find the other processes by what the cluster says (Cloud TPU, Slurm, Open MPI, Kubernetes)."""
     try:
-        jax.distributed.initialize()
+        _connect()
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"this does not look like a cluster that JAX knows ({str(error).splitlines()[0]}); "
@@ -69,20 +72,36 @@ def is_main() -> bool:
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Lets process 0 through the block first, and the others when it is done: what it wrote, they find."""
+    """Lets process 0 through the block first, and the others when it is done: what it wrote, they find.
+
+    Where process 0 fails the others raise UserError and do not enter the block.
+    """
     if not is_main():
-        wait("main first")
-    yield
-    if is_main():
-        wait("main first")
+        if any_of(0):
+            raise UserError("process 0 could not begin; it says why")
+        yield
+        return
+    failed = 1
+    try:
+        yield
+        failed = 0
+    finally:
+        any_of(failed)
 
 
-def wait(name: str) -> None:
-    """Returns when all processes have come here."""
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
+@contextlib.contextmanager
+def failing_alone() -> Iterator[None]:
+    """Ends one of several processes that fails inside the block without waiting for the others.
 
-        multihost_utils.sync_global_devices(name)
+    JAX waits at exit until all processes are there, and the others may be waiting for this one in the middle of a
+    step; when it is gone, they fail as well.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() > 1:
+            atexit.register(_end_at_once, 2 if isinstance(error, UserError) else 1)
+        raise
 
 
 def any_of(value: int) -> int:
@@ -106,6 +125,19 @@ def check_same(what: str, fingerprint: str) -> None:
     if others:
         named = ", ".join(map(str, others))
         raise UserError(f"{what} of process {named} differs from process 0's; give all of them the same files")
+
+
+def _connect(**known: Any) -> None:
+    # JAX would catch SIGTERM for itself; here it is the loop that stops and saves.
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(**known)
+
+
+def _end_at_once(code: int) -> None:
+    """Runs after the failure has been printed and before JAX's own exit: hooks are called last in, first out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _call(address: tuple[str, int], hosts: Hosts, deadline: float) -> str:

@@ -87,13 +87,15 @@ def train(
         with (
             metrics.MetricsWriter(workdir, first, muted) as writer,
             metrics.ProgressBar(settings.steps, first, muted) as progress,
+            metrics.Trace(workdir, range(first, settings.steps) if profile else range(0)) as trace,
         ):
             for message in spoilt:
                 progress.message(message)
             if first:
                 progress.message(f"resuming at step {first}")
             log = Log(config, host_count, writer, progress)
-            scores = [line["dev/score"] for line in metrics.read(workdir / metrics.FILE_NAME) if "dev/score" in line]
+            scores = [] if muted else metrics.dev_scores(workdir)
+            done = any_of(_out_of_patience(scores, settings.patience))
             now, saved, ended = first, first, stop.agreed(first)
             timer = log.timer
             parameters = sum(x.size for x in jax.tree.leaves(state.params))
@@ -101,7 +103,7 @@ def train(
                 started = {"parameters": parameters, "devices": jax.device_count(), "processes": jax.process_count()}
                 writer.write(first, {f"start/{name}": count for name, count in started.items()})
             stream = prefetch(batches, first, max(settings.steps - first, 1))
-            while now < settings.steps and ended is None and not _out_of_patience(scores, settings.patience):
+            while now < settings.steps and ended is None and not done:
                 with timer("data"):
                     batch = next(stream)
                 with timer("step"):
@@ -129,7 +131,6 @@ def train(
             if now > saved:
                 _save(checkpoints, state, None)
             checkpoints.wait()
-    parameters = sum(x.size for x in jax.tree.leaves(state.params))
     return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, ended)
 
 
