@@ -28,7 +28,7 @@ def find(folder: str, names: list[str]) -> Path:
 
 def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
     """Yields line n of both files; raises UserError with both counts when one ends before the other."""
-    sources, targets = _lines(source), _lines(target)
+    sources, targets = read_lines(source), read_lines(target)
     for number, (left, right) in enumerate(itertools.zip_longest(sources, targets)):
         if left is None or right is None:
             longer = number + 1 + sum(1 for _ in (targets if left is None else sources))
@@ -50,7 +50,7 @@ def tab_separated(path: Path) -> Iterator[tuple[str, str]]:
         except (zipfile.BadZipFile, zlib.error, StopIteration) as error:
             raise UserError(f"{path} is damaged or holds no text; delete it and fetch it again") from error
     else:
-        lines = _lines(path)
+        lines = read_lines(path)
     for number, line in enumerate(lines, 1):
         columns = line.split("\t")
         if len(columns) < 2:
@@ -58,7 +58,7 @@ def tab_separated(path: Path) -> Iterator[tuple[str, str]]:
         yield columns[0], columns[1]
 
 
-def _lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
     """Yields the lines of a UTF-8 text file, .gz or not, without their ends; only \\n ends a line."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
