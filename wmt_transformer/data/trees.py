@@ -116,7 +116,7 @@ class _Open(NamedTuple):
             return Tree("".join(self.texts), tuple(self.children))
         if len(self.texts) < 2:
             raise UserError(f"{place}: an empty tree; a bracket holds a label and a word, or a label and trees")
-        return Tree(*self.texts[:1], (), self.texts[1])
+        return Tree(self.texts[0], (), self.texts[1])
 
 
 # ---- Clean-up
