@@ -2,6 +2,8 @@
 # uv installs where it is present, pip otherwise. Packages are installed again only when pyproject.toml changed.
 
 BIN := .venv/bin
+# What the tests install: `make test EXTRAS=test,interop` compares with torch, transformers and CTranslate2 as well.
+EXTRAS ?= test
 
 .PHONY: help quickstart test test-all lint format ci clean
 
@@ -58,5 +60,5 @@ endef
 	$(call install,.)
 
 .venv/.installed-test: pyproject.toml | .venv/bin/python
-	$(call install,.[test])
+	$(call install,.[$(EXTRAS)])
 	@touch .venv/.installed

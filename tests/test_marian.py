@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -537,6 +538,7 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(
     (tmp_path / "config.json").write_text(json.dumps(SETTINGS))
     for name in ("pytorch_model.bin", *MarianVocabulary.FILES):
         (tmp_path / name).write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # which is asked for first
     monkeypatch.setitem(sys.modules, package, None)
     line = refused(capsys, "import-marian", tmp_path, "--workdir", tmp_path / "run")
     assert f"{package} is not installed" in line and "pip install 'wmt-transformer[interop]'" in line

@@ -22,6 +22,9 @@ import numpy as np
 
 from wmt_transformer.config import UserError
 
+LAST_WORDS = 5.0
+"""Seconds that process 0, when it fails, leaves to the others to fail by themselves."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Hosts:
@@ -134,9 +137,14 @@ def _connect(**known: Any) -> None:
 
 
 def _end_at_once(code: int) -> None:
-    """Runs after the failure has been printed and before JAX's own exit: hooks are called last in, first out."""
+    """Runs after the failure has been printed and before JAX's own exit: hooks are called last in, first out.
+
+    Process 0 leaves last: without it JAX kills the others, which may be about to say in a line that they failed too.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
+    if is_main():
+        time.sleep(LAST_WORDS)
     os._exit(code)
 
 
