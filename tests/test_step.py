@@ -32,6 +32,25 @@ def test_accumulated_gradients_equal_those_of_one_batch(norm_position):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
 
 
+@pytest.mark.parametrize("norm_position", ["post", "pre"])
+def test_rematerialised_layers_give_the_same_gradient_and_keep_less_for_it(norm_position):
+    batch = jax.tree.map(jnp.asarray, BATCH)
+    results, kept = [], []
+    for remat in (False, True):
+        model, params = fakes.tiny_model(norm_position=norm_position, remat=remat)
+        results.append(jax.jit(gradients, static_argnums=(0, 3, 4))(model, params, batch, 0.1, 1, jax.random.key(0)))
+
+        def states(params, model=model):
+            rngs = {"dropout": jax.random.key(0)}
+            return model.apply({"params": params}, batch.source, batch.target, True, rngs=rngs, method="states")
+
+        for_gradient = jax.eval_shape(lambda params, states=states: jax.vjp(states, params)[1], params)
+        kept.append(sum(leaf.size for leaf in jax.tree.leaves(for_gradient)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
+    weights = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert kept[1] - weights < 0.5 * (kept[0] - weights)
+
+
 def test_a_step_is_a_function_of_the_state_and_the_batch():
     model, _ = fakes.tiny_model(num_layers=1)
     mesh, settings = make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)

@@ -71,6 +71,9 @@ class ModelConfig:
     """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
     attention: Literal["explicit", "fused"] = "explicit"
     """Our own einsums, or `jax.nn.dot_product_attention` (needs attention_dropout 0)."""
+    remat: bool = False
+    """Keep only what goes from layer to layer for the backward pass and compute the rest again there: less memory, a
+    third more arithmetic, the same numbers."""
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Dtype of the matrix products; auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters, softmax,
     layer norm's statistics, logits and loss are always float32."""
@@ -268,6 +271,7 @@ MAY_CHANGE = (
     "train.stop_after_skipped",
     "train.show_translations",
     "model.vocabulary_size",
+    "model.remat",
     "data.path",
     "decode.",
     "mesh.",

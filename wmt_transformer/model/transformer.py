@@ -71,8 +71,14 @@ class Transformer(nn.Module):
             shape, init = (config.max_positions, config.d_model), nn.initializers.normal(config.d_model**-0.5)
             self.source_positions = self.param("source_positions", init, shape)
             self.target_positions = self.param("target_positions", init, shape)
-        self.encoder = [EncoderLayer(config) for _ in range(config.num_layers)]
-        self.decoder = [DecoderLayer(config) for _ in range(config.decoder_layers)]
+        encoder_layer, decoder_layer = EncoderLayer, DecoderLayer
+        if config.remat:  # `train` is Python's, not an array: the third and the fifth argument
+            encoder_layer, decoder_layer = (
+                nn.remat(EncoderLayer, static_argnums=3),
+                nn.remat(DecoderLayer, static_argnums=5),
+            )
+        self.encoder = [encoder_layer(config) for _ in range(config.num_layers)]
+        self.decoder = [decoder_layer(config) for _ in range(config.decoder_layers)]
         if config.norm_position == "pre":
             self.encoder_norm = nn.LayerNorm(config.norm_epsilon, dtype=dtype)
             self.decoder_norm = nn.LayerNorm(config.norm_epsilon, dtype=dtype)
