@@ -64,7 +64,7 @@ def read_lines(path: Path) -> Iterator[str]:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             yield from _decoded(file, path)
     except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}; check the name and --data.path") from error
+        raise UserError(f"there is no file {path}; check its name and folder") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged: {error}; fetch it again") from error
     except OSError as error:
