@@ -1,0 +1,1 @@
+"""What came before, with the language model's interface: the measure of what attention adds."""

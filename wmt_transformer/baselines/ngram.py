@@ -1,0 +1,227 @@
+"""A Markov chain over tokens: the next one's distribution given the last `order` tokens, by counting (Shannon 1948).
+
+A table with a row for every possible context has `size ** order` rows; nearly all of them are empty, so only the
+n-grams that occur are kept, sorted, one level for each length of context. A context is the number of its entry in
+the level below, which makes an n-gram one integer, `context * size + token`, and the levels a trie. Counting is a
+sort a level, looking up a binary search, both for whole arrays.
+
+Without smoothing the probabilities are the counts' ratios. `AddK` adds k to every count (Lidstone); `KneserNey`
+takes a discount off every count and gives it to the context that is shorter by its first token, whose tokens count by
+how many different tokens they follow (Kneser and Ney 1995; interpolated, as in Chen and Goodman 1998, §2.7).
+
+`start_cache` and `step` are those of the neural language model: the same samplers and the same scorer take both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from wmt_transformer.config import UserError
+
+PAD, BOS, EOS = 0, 1, 2
+"""As in every vocabulary; a document begins behind `order` times BOS and ends with EOS."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AddK:
+    """p = (count + k) / (total + k · tokens). Where k is 0 an unseen context has the limit, the uniform distribution."""
+
+    k: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.k < np.inf:
+            raise UserError(f"add-k is {self.k}, it must be 0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class KneserNey:
+    """Interpolated Kneser-Ney, one discount a level.
+
+    `discounts` are those of contexts of 0, 1, … `order` tokens. None estimates each as n1 / (n1 + 2 n2), where n1 and
+    n2 n-grams of the level have a count of 1 and of 2 (Ney et al. 1994); where there are none such it is 0.5. What is
+    taken from the level without context goes to all tokens evenly, so that none is impossible.
+    """
+
+    discounts: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for one in self.discounts or ():
+            if not 0 <= one <= 1:
+                raise UserError(f"a Kneser-Ney discount is {one}, it must be from 0 to 1")
+
+
+class Level(NamedTuple):
+    """The n-grams of one length that occur, sorted by context, then token."""
+
+    keys: np.ndarray
+    """[n] context * size + token."""
+    counts: np.ndarray
+    """[n] how often; 0 for those that end in BOS, which is never predicted."""
+    followed: np.ndarray
+    """[n] how many different tokens stand before the n-gram: the count that Kneser-Ney takes below the top."""
+
+
+class NGram:
+    """Counts of a text, and the distributions that follow from them."""
+
+    def __init__(
+        self,
+        documents: Sequence[Sequence[int] | np.ndarray],
+        order: int,
+        size: int,
+        smoothing: AddK | KneserNey = AddK(),
+    ):
+        """Counts.
+
+        Args:
+          documents: token ids of each, without BOS and EOS.
+          order: tokens of context, 0 or more; an (order + 1)-gram model.
+          size: tokens in the vocabulary, PAD and BOS among them, which are never predicted.
+
+        Raises UserError where there is nothing to count, and where the counts may need more memory than there is.
+        """
+        if not any(len(document) for document in documents):
+            raise UserError("there is no text to count; give one that has at least one token")
+        self.order, self.size, self.smoothing = order, size, smoothing
+        edges = np.full(order, BOS), np.array([EOS])
+        tokens = np.concatenate([part for one in documents for part in (edges[0], np.asarray(one, int), edges[1])])
+        check_memory(len(tokens), order, size)
+        self.levels = _count(tokens, order, size)
+
+    def context(self, tokens: Sequence[int]) -> np.ndarray:
+        """Returns the last `order` tokens `[order]`, with BOS before them where there are fewer."""
+        return np.array([*[BOS] * self.order, *tokens][len(tokens) :], np.int64)
+
+    def probabilities(self, contexts: np.ndarray) -> np.ndarray:
+        """Returns the distribution `[n, size]` of the token behind each of the contexts `[n, order]`, in float64."""
+        found = np.full((len(contexts), self.size), 1 / (self.size - 2))
+        found[:, [PAD, BOS]] = 0.0
+        if isinstance(self.smoothing, AddK):
+            top = self._row(self.order, contexts, self.levels[-1].counts)
+            k, total = self.smoothing.k, top.totals[:, None]
+            counts = np.zeros_like(found)
+            counts[top.rows, top.tokens] = top.counts
+            known = total + k > 0
+            smoothed = (counts + k * (found > 0)) / np.where(known, total + k * (self.size - 2), 1)
+            return np.where(known, smoothed, found)
+        for length, level in enumerate(self.levels):
+            row = self._row(length, contexts, level.counts if length == self.order else level.followed)
+            discount = self._discount(length)
+            total = np.maximum(row.totals, 1)
+            kept = np.maximum(row.counts - discount, 0) / total[row.rows]
+            given = np.where(row.totals > 0, 1 - np.bincount(row.rows, kept, minlength=len(contexts)), 1.0)
+            found *= given[:, None]
+            found[row.rows, row.tokens] += kept
+        return found
+
+    def start_cache(self, batch: int, hypotheses: int = 1) -> Int[Array, "batch hypotheses order"]:
+        """Returns the context of a document's first token."""
+        return jnp.full((batch, hypotheses, self.order), BOS, jnp.int32)
+
+    def step(self, tokens: Array, cache: Array, index: Any) -> tuple[Array, Array]:
+        """Returns log-probabilities `[B, W, size]` behind each context, whose newest tokens `[B, W]` are given, and it.
+
+        The first `tokens` of a document are BOS. The look-up is NumPy's, on the host.
+        """
+        cache = jnp.concatenate([cache, tokens[..., None]], axis=-1)[..., 1:]
+        shape = jax.ShapeDtypeStruct((*tokens.shape, self.size), jnp.float32)
+        return jax.pure_callback(self._log_probabilities, shape, cache), cache
+
+    def _log_probabilities(self, contexts: Any) -> np.ndarray:
+        contexts = np.asarray(contexts)
+        with np.errstate(divide="ignore"):
+            found = np.log(self.probabilities(contexts.reshape(-1, self.order)))
+        return found.reshape(*contexts.shape[:-1], self.size).astype(np.float32)
+
+    def _row(self, length: int, contexts: np.ndarray, counts: np.ndarray) -> _Row:
+        """Returns the entries of a level behind the last `length` tokens of each context; none for unseen ones."""
+        labels = np.zeros(len(contexts), np.int64)
+        for level, token in zip(self.levels, contexts[:, self.order - length :].T, strict=False):
+            key = labels * self.size + token
+            at = np.minimum(np.searchsorted(level.keys, key), len(level.keys) - 1)
+            labels = np.where((labels >= 0) & (level.keys[at] == key), at, -1)
+        keys = self.levels[length].keys
+        starts, ends = (np.searchsorted(keys, (labels + more) * self.size) for more in (0, 1))
+        lengths = np.where(labels >= 0, ends - starts, 0)
+        rows = np.repeat(np.arange(len(contexts)), lengths)
+        entries = np.arange(lengths.sum()) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        seen = counts[entries] > 0
+        rows, entries = rows[seen], entries[seen]
+        totals = np.bincount(rows, counts[entries], minlength=len(contexts))
+        return _Row(rows, keys[entries] % self.size, counts[entries], totals)
+
+    def _discount(self, length: int) -> float:
+        smoothing, level = self.smoothing, self.levels[length]
+        assert isinstance(smoothing, KneserNey)
+        if smoothing.discounts is not None:
+            if len(smoothing.discounts) != self.order + 1:
+                raise UserError(f"{len(smoothing.discounts)} discounts for order {self.order}: give {self.order + 1}")
+            return smoothing.discounts[length]
+        counts = level.counts if length == self.order else level.followed
+        once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
+        return once / (once + 2 * twice) if once and twice else 0.5
+
+
+class _Row(NamedTuple):
+    """Entries of several contexts: the context's row, the token, the count; and every context's total."""
+
+    rows: np.ndarray
+    tokens: np.ndarray
+    counts: np.ndarray
+    totals: np.ndarray
+
+
+def _count(tokens: np.ndarray, order: int, size: int) -> tuple[Level, ...]:
+    predicted = tokens != BOS
+    levels: list[Level] = []
+    context = shorter = np.zeros(len(tokens), np.int64)
+    for length in range(order + 1):
+        keys, first, labels, counts = np.unique(
+            context * size + tokens, return_index=True, return_inverse=True, return_counts=True
+        )
+        counts[~predicted[first]] = 0
+        if levels:  # each n-gram is one more token before its own end
+            suffix = shorter[first[counts > 0]]
+            levels[-1].followed[:] = np.bincount(suffix, minlength=len(levels[-1].keys))
+        levels.append(Level(keys, counts, counts.copy()))
+        shorter = labels
+        context = np.concatenate([[0], labels[:-1]])
+    return tuple(levels)
+
+
+def table_size(size: int, order: int) -> int:
+    """Returns the numbers in a table that has a row for every possible context: `size ** (order + 1)`."""
+    return size ** (order + 1)
+
+
+def check_memory(tokens: int, order: int, size: int) -> None:
+    """Raises UserError where counting so many tokens may need more memory than is free; the message says how much.
+
+    Of each level at most as many n-grams occur as the text has tokens; each takes 24 bytes, and counting one level
+    another 64 a token.
+    """
+    entries = sum(min(tokens, size ** min(length + 1, 16)) for length in range(order + 1))
+    needed, free = 24 * entries + 64 * tokens, free_memory()
+    if needed > free:
+        raise UserError(
+            f"order {order:,} may need {needed / 1e9:,.1f} GB for the n-grams of {tokens:,} tokens and "
+            f"{free / 1e9:,.1f} GB are free; give a lower order or a shorter text"
+        )
+
+
+def free_memory() -> int:
+    """Returns the bytes of memory that are free or can be freed; all there is where the system does not say."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
