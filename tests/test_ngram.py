@@ -2,23 +2,28 @@
 
 import collections
 import itertools
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import refused, run
 
 from wmt_transformer.baselines import ngram
-from wmt_transformer.baselines.ngram import BOS, EOS, PAD, AddK, KneserNey, NGram
+from wmt_transformer.baselines.ngram import BOS, COUNTS, EOS, PAD, AddK, KneserNey, NGram
 from wmt_transformer.baselines.units import Units
 from wmt_transformer.config import UserError
 from wmt_transformer.decode import sampling
+from wmt_transformer.evaluate import perplexity
+from wmt_transformer.visualize import context_tables
 
 FRUIT = ["I love oranges", "I love grapes", "you love oranges"]
 
 
-def fruit(order: int, smoothing: Any = AddK()) -> tuple[NGram, Units]:
+def fruit(order: int, smoothing: Any = COUNTS) -> tuple[NGram, Units]:
     units = Units(FRUIT, words=True)
     return NGram([units.encode(line) for line in FRUIT], order, len(units), smoothing), units
 
@@ -152,6 +157,14 @@ def test_a_step_continues_the_contexts_in_its_cache():
     np.testing.assert_allclose(np.exp(after[:, 0]), model.probabilities(np.array([[3, 5], [4, 6]])), rtol=1e-6)
 
 
+@pytest.mark.parametrize("order", [0, 2])
+def test_the_scorer_finds_the_same_for_whole_documents_and_step_by_step(order: int):
+    model, text = NGram(random_documents(4), order, 9, KneserNey()), [4, 4, 3, 8, EOS]
+    slow = perplexity.by_steps(model.step, model.start_cache(1), BOS)(text)
+    np.testing.assert_allclose(model.log_probabilities(text), slow, rtol=1e-6)
+    assert NGram(random_documents(4), 2, 9).log_probabilities([4, 4, 4, 4, 4, EOS]).min() == -np.inf
+
+
 def test_the_same_samplers_draw_from_it():
     model, units = fruit(order=1)
     keys = jax.random.split(jax.random.key(0), 3000)
@@ -174,8 +187,8 @@ def test_the_same_samplers_draw_from_it():
 
 
 def test_the_table_of_five_words_grows_fivefold_with_each_token_of_context():
-    assert [ngram.table_size(5, order) for order in (0, 1, 2)] == [5, 25, 125]
-    assert ngram.table_size(5, 1023) == 5**1024
+    assert [ngram.table_rows(5, order) for order in (1, 2, 3)] == [5, 25, 125]
+    assert ngram.table_rows(5, 1024) == 5**1024
 
 
 def test_an_order_that_needs_more_memory_than_there_is_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -190,7 +203,7 @@ def test_an_order_that_needs_more_memory_than_there_is_is_refused(monkeypatch: p
 @pytest.mark.parametrize(
     ("words", "text", "pieces"),
     [
-        (True, "Don’t stop, now.", ["Don’t", "stop", ",", "now", "."]),
+        (True, "Don\u2019t stop, now.", ["Don\u2019t", "stop", ",", "now", "."]),
         (False, "a\nb ", ["a", "\n", "b", " "]),
         (True, "我爱 橙子。", ["我爱", "橙子", "。"]),
     ],
@@ -200,3 +213,73 @@ def test_words_and_characters_come_back_as_text(words: bool, text: str, pieces: 
     assert units.pieces(text) == pieces
     assert units.decode(units.encode(text)) == (text if words is False else text.strip())
     assert units.encode("ß") == [3]
+
+
+@pytest.fixture
+def fruit_file(tmp_path: Path) -> Path:
+    (tmp_path / "fruit.txt").write_text("\n".join(FRUIT) + "\n")
+    return tmp_path / "fruit.txt"
+
+
+def test_the_verb_prints_the_table_of_the_three_sentences(fruit_file: Path, capsys: Any):
+    assert run("ngram", "--text", fruit_file, "--order", 1, "--words", "--table", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["context"][0]: row["next"] for row in found["rows"]}
+    assert rows["love"] == {"oranges": pytest.approx(2 / 3), "grapes": pytest.approx(1 / 3)}
+    assert rows["I"] == rows["you"] == {"love": 1} and rows["oranges"] == rows["grapes"] == {"</s>": 1}
+    assert run("ngram", "--text", fruit_file, "--order", 1, "--words", "--table") == 0
+    out, err = capsys.readouterr()
+    (love,) = (line for line in out.splitlines() if line.startswith("│ love"))
+    assert love.replace("│", " ").split() == ["love", "·", "·", "0.67", "0.33", "·", "·"]
+    assert "5^3 = 125 rows" in err and "5^1024 rows, 10^716 numbers" in err
+
+
+def test_the_verb_draws_text_of_so_many_tokens_that_a_seed_decides(fruit_file: Path, capsys: Any):
+    def drawn(seed: int) -> list[str]:
+        assert run("ngram", "--text", fruit_file, "--order", 2, "--words", "--generate", 18, "--seed", seed) == 0
+        return capsys.readouterr().out.splitlines()
+
+    first = drawn(1)
+    assert first == drawn(1) != drawn(2)
+    assert set(first[:-1]) <= set(FRUIT)
+    tokens = [len(line.split()) + 1 for line in first]  # an end is a token
+    assert sum(tokens[:-1]) < 18 <= sum(tokens)
+
+
+def test_the_verb_measures_perplexity(fruit_file: Path, tmp_path: Path, capsys: Any):
+    # Each line by hand: I love oranges 2/3 · 1 · 2/3, I love grapes 2/3 · 1/3, you love oranges 1/3 · 2/3.
+    measure = ("ngram", "--text", fruit_file, "--order", 1, "--words", "--json", "--perplexity")
+    assert run(*measure, fruit_file) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["nats"] == pytest.approx(-np.log(4 / 9 * 2 / 9 * 2 / 9)) and found["tokens"] == 12
+    (tmp_path / "other.txt").write_text("you love pears\n")
+    assert run(*measure, tmp_path / "other.txt") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["perplexity"], found["unknown"]) == (None, 1)
+    assert run(*measure, tmp_path / "other.txt", "--kneser-ney") == 0
+    assert 1 < json.loads(capsys.readouterr().out)["perplexity"] < 20
+
+
+def test_mistakes_are_one_line(fruit_file: Path, tmp_path: Path, capsys: Any):
+    table = ("--words", "--table")
+    (tmp_path / "latin").write_bytes(b"fine\ncaf\xe9\n")
+    assert "line 2 is not UTF-8" in refused(capsys, "ngram", "--text", tmp_path / "latin", "--order", 1, *table)
+    assert "no file" in refused(capsys, "ngram", "--text", tmp_path / "none", "--order", 1, *table)
+    (tmp_path / "blank").write_text("\n \n")
+    assert "no text" in refused(capsys, "ngram", "--text", tmp_path / "blank", "--order", 1, *table)
+    fruit = ("ngram", "--text", fruit_file, "--order")
+    assert "at least 1" in refused(capsys, *fruit, 0, *table)
+    assert "GB" in refused(capsys, *fruit, 10**9, *table)
+    assert "0 or more" in refused(capsys, *fruit, 1, *table, "--add-k", -1)
+    assert "from 0 to 1" in refused(capsys, *fruit, 1, *table, "--kneser-ney", "--discount", 2)
+    assert "--kneser-ney" in refused(capsys, *fruit, 1, *table, "--discount", 0.5)
+
+
+def test_the_picture_sets_the_table_against_the_transformer():
+    figure = context_tables.picture({"words": 5, "pieces": 37_000})
+    (panel,) = figure.axes
+    words, pieces, transformer = (np.asarray(line.get_ydata(), float) for line in panel.get_lines()[:3])
+    assert words[0] == pytest.approx(np.log10(25)) and words[-1] == pytest.approx(1025 * np.log10(5))
+    assert pieces[0] == pytest.approx(np.log10(37_000**2))
+    # §3.4, Table 3: 37,000 x 512 shared embeddings and 44.1 million in the layers make base's 63 million.
+    assert np.ptp(transformer) == 0 and 10 ** transformer[0] == pytest.approx(63e6, rel=0.01)

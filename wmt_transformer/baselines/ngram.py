@@ -33,13 +33,17 @@ PAD, BOS, EOS = 0, 1, 2
 
 @dataclasses.dataclass(frozen=True)
 class AddK:
-    """p = (count + k) / (total + k · tokens). Where k is 0 an unseen context has the limit, the uniform distribution."""
+    """p = (count + k) / (total + k · tokens). With k = 0, an unseen context has the limit, the uniform distribution."""
 
     k: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.k < np.inf:
             raise UserError(f"add-k is {self.k}, it must be 0 or more")
+
+
+COUNTS = AddK()
+"""No smoothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,7 @@ class NGram:
         documents: Sequence[Sequence[int] | np.ndarray],
         order: int,
         size: int,
-        smoothing: AddK | KneserNey = AddK(),
+        smoothing: AddK | KneserNey = COUNTS,
     ):
         """Counts.
 
@@ -92,9 +96,9 @@ class NGram:
         if not any(len(document) for document in documents):
             raise UserError("there is no text to count; give one that has at least one token")
         self.order, self.size, self.smoothing = order, size, smoothing
+        check_memory(sum(len(document) + 1 + order for document in documents), order, size)
         edges = np.full(order, BOS), np.array([EOS])
         tokens = np.concatenate([part for one in documents for part in (edges[0], np.asarray(one, int), edges[1])])
-        check_memory(len(tokens), order, size)
         self.levels = _count(tokens, order, size)
 
     def context(self, tokens: Sequence[int]) -> np.ndarray:
@@ -123,24 +127,52 @@ class NGram:
             found[row.rows, row.tokens] += kept
         return found
 
+    def table(self) -> list[tuple[tuple[int, ...], np.ndarray, np.ndarray, np.ndarray]]:
+        """Returns the contexts that occur, each with the tokens seen behind it, their counts and probabilities."""
+        contexts = [()]
+        for level in self.levels[: self.order]:
+            contexts = [(*contexts[key // self.size], int(key % self.size)) for key in level.keys]
+        found = []
+        for context, part in zip(contexts, _split(self.levels[-1], len(contexts), self.size), strict=True):
+            tokens, counts = part
+            if len(tokens):
+                (p,) = self.probabilities(np.array([context], np.int64).reshape(1, -1))
+                found.append((context, tokens, counts, p[tokens]))
+        return found
+
+    def log_probabilities(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns ln p `[n]` of each of a document's ids `[n]` given those before it; -inf for what never occurs."""
+        document = np.asarray(ids, np.int64)
+        edged = np.concatenate([np.full(self.order, BOS), document])
+        contexts = edged[np.arange(len(document))[:, None] + np.arange(self.order)]
+        found = np.empty(len(document))
+        rows = max(1, (1 << 24) // self.size)  # of distributions at once: 128 MB
+        for start in range(0, len(document), rows):
+            some = slice(start, start + rows)
+            chosen = self.probabilities(contexts[some])[np.arange(len(document[some])), document[some]]
+            with np.errstate(divide="ignore"):
+                found[some] = np.log(chosen)
+        return found
+
     def start_cache(self, batch: int, hypotheses: int = 1) -> Int[Array, "batch hypotheses order"]:
         """Returns the context of a document's first token."""
         return jnp.full((batch, hypotheses, self.order), BOS, jnp.int32)
 
-    def step(self, tokens: Array, cache: Array, index: Any) -> tuple[Array, Array]:
+    def step(self, tokens: Any, cache: Array, index: Any) -> tuple[Array, Array]:
         """Returns log-probabilities `[B, W, size]` behind each context, whose newest tokens `[B, W]` are given, and it.
 
         The first `tokens` of a document are BOS. The look-up is NumPy's, on the host.
         """
         cache = jnp.concatenate([cache, tokens[..., None]], axis=-1)[..., 1:]
         shape = jax.ShapeDtypeStruct((*tokens.shape, self.size), jnp.float32)
-        return jax.pure_callback(self._log_probabilities, shape, cache), cache
+        return jax.pure_callback(self._step_logits, shape, cache), cache
 
-    def _log_probabilities(self, contexts: Any) -> np.ndarray:
+    def _step_logits(self, contexts: Any) -> np.ndarray:
         contexts = np.asarray(contexts)
+        flat = contexts.reshape(contexts.shape[0] * contexts.shape[1], self.order)
         with np.errstate(divide="ignore"):
-            found = np.log(self.probabilities(contexts.reshape(-1, self.order)))
-        return found.reshape(*contexts.shape[:-1], self.size).astype(np.float32)
+            found = np.log(self.probabilities(flat))
+        return found.reshape(*contexts.shape[:2], self.size).astype(np.float32)
 
     def _row(self, length: int, contexts: np.ndarray, counts: np.ndarray) -> _Row:
         """Returns the entries of a level behind the last `length` tokens of each context; none for unseen ones."""
@@ -184,7 +216,7 @@ def _count(tokens: np.ndarray, order: int, size: int) -> tuple[Level, ...]:
     predicted = tokens != BOS
     levels: list[Level] = []
     context = shorter = np.zeros(len(tokens), np.int64)
-    for length in range(order + 1):
+    for _ in range(order + 1):
         keys, first, labels, counts = np.unique(
             context * size + tokens, return_index=True, return_inverse=True, return_counts=True
         )
@@ -198,9 +230,17 @@ def _count(tokens: np.ndarray, order: int, size: int) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def table_size(size: int, order: int) -> int:
-    """Returns the numbers in a table that has a row for every possible context: `size ** (order + 1)`."""
-    return size ** (order + 1)
+def _split(level: Level, contexts: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the tokens and counts behind each context of a level, those that are predicted."""
+    seen = level.counts > 0
+    keys, counts = level.keys[seen], level.counts[seen]
+    edges = np.searchsorted(keys, np.arange(1, contexts) * size)
+    return list(zip(np.split(keys % size, edges), np.split(counts, edges), strict=True))
+
+
+def table_rows(size: int, order: int) -> int:
+    """Returns how many contexts there can be: the rows, of `size` numbers each, of a table that holds them all."""
+    return size**order
 
 
 def check_memory(tokens: int, order: int, size: int) -> None:
@@ -209,7 +249,8 @@ def check_memory(tokens: int, order: int, size: int) -> None:
     Of each level at most as many n-grams occur as the text has tokens; each takes 24 bytes, and counting one level
     another 64 a token.
     """
-    entries = sum(min(tokens, size ** min(length + 1, 16)) for length in range(order + 1))
+    entries = sum(min(tokens, size**length) for length in range(1, 1 + min(order, 16)))
+    entries += tokens * (order + 1 - min(order, 16))
     needed, free = 24 * entries + 64 * tokens, free_memory()
     if needed > free:
         raise UserError(

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.data.vocabulary import EOS, UNKNOWN
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 """What PAD, BOS, EOS and UNKNOWN, ids 0 to 3, are called."""
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
 
 class Units:
@@ -26,18 +26,14 @@ class Units:
         self._words = words
         seen = dict.fromkeys(itertools.chain.from_iterable(map(self.pieces, texts)))
         self._names = [*SPECIAL, *seen]
-        self._ids = {piece: token for token, piece in enumerate(self._names) if token >= len(SPECIAL)}
+        self._ids = {piece: token for token, piece in enumerate(self._names)}
 
     def __len__(self) -> int:
         return len(self._names)
 
     def ids(self) -> dict[str, int]:
-        """Returns the id of every word or character."""
+        """Returns the id of every word or character, and of the special tokens."""
         return dict(self._ids)
-
-    def name(self, token: int) -> str:
-        """Returns what a token is written as, `</s>` for the end."""
-        return self._names[token]
 
     def pieces(self, text: str) -> list[str]:
         """Returns what `encode` cuts the text into: characters, or words and single marks without the spaces."""
@@ -45,7 +41,7 @@ class Units:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a text, without BOS and EOS."""
-        return [self._ids.get(piece, SPECIAL.index("<unk>")) for piece in self.pieces(text)]
+        return [self._ids.get(piece, UNKNOWN) for piece in self.pieces(text)]
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Returns the text up to the first EOS; words have a space between them, none before a mark."""

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from wmt_transformer.config import UserError
 
@@ -78,14 +78,26 @@ def whole_file(path: str | None) -> Iterator[IO[str]]:
     if path is None:
         yield sys.stdout
         return
+    with whole_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        yield out
+
+
+@contextlib.contextmanager
+def whole_path(path: str) -> Iterator[Path]:
+    """Yields where to write what appears at `path` when it is complete; folders on the way are made."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as out:
-            yield out
+        yield temporary
         temporary.replace(target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_picture(figure: Any, path: str) -> None:
+    """Writes a matplotlib figure in the format of the path's suffix, whole or not at all."""
+    with whole_path(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:], dpi="figure")

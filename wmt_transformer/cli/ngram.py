@@ -1,0 +1,180 @@
+"""The verb `ngram`: a Markov chain counted from a text, as a table, as a source of new text, and as a measure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from wmt_transformer.cli.files import save_picture, say
+from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.config import UserError
+
+ROWS, COLUMNS = 12, 8
+"""Of the table for people; `--json` has all."""
+
+
+def add(verb: AddVerb) -> None:
+    """Adds the verb to the command line."""
+    sub = verb(ngram)
+    sub.add_argument("--text", metavar="FILE", required=True, help="what to count, UTF-8, plain or .gz")
+    sub.add_argument("--order", metavar="N", type=positive, required=True, help="tokens of context")
+    sub.add_argument(
+        "--words", action="store_true", help="tokens are words and a line is a sentence (default: characters)"
+    )
+    kind = sub.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--table", action="store_true", help="print what follows each context, with probabilities")
+    kind.add_argument("--generate", metavar="K", type=positive, help="draw K new tokens")
+    kind.add_argument("--perplexity", metavar="FILE", help="measure how well another text is predicted")
+    kind.add_argument("--plot", metavar="FILE", help="draw the table's size over the context, .png or .svg")
+    smoothing = sub.add_mutually_exclusive_group()
+    smoothing.add_argument("--add-k", metavar="K", type=float, help="add K to every count (default: 0)")
+    smoothing.add_argument("--kneser-ney", action="store_true", help="interpolated Kneser-Ney smoothing")
+    sub.add_argument(
+        "--discount", metavar="D", type=float, help="of --kneser-ney (default: estimated by context length)"
+    )
+    sub.add_argument("--seed", metavar="N", type=int, default=1, help="of --generate (default: 1)")
+    sub.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def ngram(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Counts a Markov chain from a text: its table, new text drawn from it, its perplexity on another text."""
+    documents = _documents(options.text, options.words)
+    from wmt_transformer.baselines.ngram import AddK, KneserNey, NGram
+    from wmt_transformer.baselines.units import SPECIAL, Units
+
+    units = Units(documents, options.words)
+    if options.discount is not None and not options.kneser_ney:
+        raise UserError("--discount is of Kneser-Ney smoothing; add --kneser-ney, or leave it out")
+    smoothing = AddK(options.add_k or 0.0)
+    if options.kneser_ney:
+        smoothing = KneserNey(None if options.discount is None else (options.discount,) * (options.order + 1))
+    if options.plot:
+        from wmt_transformer.visualize import context_tables
+
+        if Path(options.plot).suffix not in (".png", ".svg"):
+            raise UserError(f"--plot {options.plot}: write a .png or a .svg")
+        kind = "words" if options.words else "characters"
+        vocabularies = {kind: len(units) - len(SPECIAL), "pieces": 37_000}
+        save_picture(context_tables.picture(vocabularies), options.plot)
+        say(f"wrote {options.plot}")
+        if options.json:
+            print(json.dumps({"picture": options.plot}))
+        return
+    model = NGram([units.encode(one) for one in documents], options.order, len(units), smoothing)
+    run = _table if options.table else _generate if options.generate else _perplexity
+    run(options, model, units)
+
+
+def _documents(path: str, words: bool) -> list[str]:
+    """Returns the lines of a text, or all of it as one document."""
+    from wmt_transformer.data import text_files
+
+    lines = list(text_files.read_lines(Path(path)))
+    return [line for line in lines if line.strip()] if words else ["\n".join([*lines, ""])]
+
+
+def _table(options: argparse.Namespace, model: Any, units: Any) -> None:
+    from wmt_transformer.baselines.units import SPECIAL
+    from wmt_transformer.visualize import context_tables
+
+    rows = model.table()
+    names = {token: piece for piece, token in units.ids().items()}
+    if options.json:
+        listed = [
+            {
+                "context": [names[token] for token in context],
+                "count": int(counts.sum()),
+                "next": {names[int(token)]: float(p) for token, p in zip(tokens, probabilities, strict=True)},
+            }
+            for context, tokens, counts, probabilities in rows
+        ]
+        sizes = {"order": model.order, "tokens": len(units) - len(SPECIAL), "contexts": len(listed)}
+        print(json.dumps({**sizes, "rows": listed}, ensure_ascii=False))
+        return
+    _show(rows, names)
+    size = len(units) - len(SPECIAL)
+    say(f"{len(rows):,} contexts of {model.order} occur. A table with every possible one, of {size:,} tokens:")
+    for line in context_tables.lines(size):
+        say(f"  {line}")
+
+
+def _show(rows: list[Any], names: dict[int, str]) -> None:
+    """Prints the most frequent contexts and tokens as a table of probabilities, in the order of first appearance."""
+    import numpy as np
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wmt_transformer.baselines.units import SPECIAL
+
+    def shown(token: int) -> str:
+        return escape({"\n": "\\n", " ": "␣"}.get(names[token], names[token]))
+
+    often = sorted(rows, key=lambda row: -row[2].sum())[:ROWS]
+    total = np.zeros(max(names) + 1)
+    for _, tokens, counts, _ in rows:
+        total[tokens] += counts
+    most = np.argsort(-total, kind="stable")[: min(COLUMNS, np.count_nonzero(total))].tolist()
+    most.sort(key=lambda token: (token < len(SPECIAL), token))
+    table = Table("context \\ next", *map(shown, most))
+    for context, tokens, _, probabilities in sorted(often, key=lambda row: row[0]):
+        found = dict(zip(tokens.tolist(), probabilities.tolist(), strict=True))
+        cells = [f"{found[token]:.2f}" if token in found else "·" for token in most]
+        table.add_row(" ".join(map(shown, context)), *cells)
+    for column in table.columns:
+        column.no_wrap = True
+    Console(highlight=False).print(table)
+
+
+def _generate(options: argparse.Namespace, model: Any, units: Any) -> None:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from wmt_transformer.baselines.ngram import BOS, EOS
+    from wmt_transformer.decode import sampling
+
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed}: it must be from 0 to {2**32 - 1}")
+
+    @jax.jit
+    def draw(number: Any) -> Any:
+        key = jax.random.fold_in(jax.random.key(options.seed), number)
+        return sampling.generate(
+            model.step,
+            model.start_cache(1),
+            jnp.array([options.generate]),
+            max_length=options.generate,
+            bos=BOS,
+            eos=EOS,
+            sampler=sampling.Sample(),
+            keys=key[None],
+        )
+
+    texts, left = [], options.generate
+    while left > 0:  # where a document ends early, another one begins
+        ids = np.asarray(draw(len(texts)).tokens[0, 0])[:left]
+        texts.append(units.decode(ids.tolist()))
+        left -= np.count_nonzero(ids)
+    print(json.dumps({"texts": texts}, ensure_ascii=False) if options.json else "\n".join(texts))
+
+
+def _perplexity(options: argparse.Namespace, model: Any, units: Any) -> None:
+    from wmt_transformer.baselines.ngram import EOS
+    from wmt_transformer.data.vocabulary import UNKNOWN
+    from wmt_transformer.evaluate import perplexity
+
+    documents = _documents(options.perplexity, options.words)
+    found = perplexity.score(documents, lambda text: [*units.encode(text), EOS], model.log_probabilities)
+    unknown = sum(units.encode(one).count(UNKNOWN) for one in documents)
+    if options.json:
+        print(json.dumps({"order": model.order, **found.report(), "unknown": unknown}))
+        return
+    kind = "word" if options.words else "character"
+    print(f"{found.per_token:.3f} per {kind}, {found.bits_per_byte:.4f} bits per byte, {found.tokens:,} tokens")
+    if unknown:
+        say(f"{unknown:,} tokens never occur in {options.text}: they count as one, <unk>, which flatters the model")
+    if found.report()["perplexity"] is None:
+        say("some token never followed its context, and counts alone call that impossible; smooth with --kneser-ney")
