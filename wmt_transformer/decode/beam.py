@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from wmt_transformer.decode.rules import Rules
+from wmt_transformer.decode.rules import Rule
 
 Step = Callable[[Array, Any, Array], tuple[Array, Any]]
 """`step(tokens [B, W], cache, index) -> (logits [B, W, V], cache)`: the scores of position `index`, whose
@@ -54,7 +54,7 @@ def search(
     pad: int = 0,
     num_results: int | None = None,
     stop_early: bool = True,
-    rules: Rules | None = None,
+    rules: Rule | None = None,
 ) -> Hypotheses:
     """Returns each sentence's best hypotheses, found with a beam of `beam_size`.
 
@@ -68,7 +68,7 @@ def search(
         own, not shared out again over the other tokens.
       num_results: hypotheses returned for each sentence, 1 to `beam_size` (default: all).
       stop_early: False runs every sentence to its limit: the same result, later.
-      rules: shortest and longest output, and a prefix, of each sentence (default: none).
+      rules: what tokens may stand where (default: any).
 
     Returns:
       Tokens `[batch, num_results, max_length]` with EOS where a hypothesis ended and `pad` behind, and scores
@@ -94,7 +94,7 @@ def search(
         logits, cache = step(state.last, state.cache, state.length)
         log_probs = token_log_probabilities(logits, forbidden=(bos, pad))
         if rules is not None:
-            log_probs = rules.allow(log_probs, state.length, eos, pad)
+            log_probs = rules.allow(log_probs, state.running.tokens, state.length, eos, pad)
         scores, origin, token = _continuations(log_probs + state.running.scores[..., None], 2 * width)
         tokens = _rows(state.running.tokens, origin).at[:, :, state.length].set(token)
 

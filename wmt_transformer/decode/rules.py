@@ -5,10 +5,26 @@ the model's own log-probability. So a forced piece costs what the model thinks o
 output is its log-probability whatever was forced, and search and sampling obey the same rules in one line each.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What search and sampling ask at every position; a pytree of arrays, so that it travels into what is compiled."""
+
+    def allow(
+        self,
+        log_probs: Float[Array, "batch hypotheses vocabulary"],
+        tokens: Int[Array, "batch hypotheses length"],
+        index: Int[Array, ""],
+        eos: int,
+        pad: int,
+    ) -> Float[Array, "batch hypotheses vocabulary"]:
+        """Returns the log-probabilities of position `index`, behind `tokens`, with -inf where a token may not stand."""
+        ...
 
 
 class Rules(NamedTuple):
@@ -24,6 +40,7 @@ class Rules(NamedTuple):
     def allow(
         self,
         log_probs: Float[Array, "batch hypotheses vocabulary"],
+        tokens: Int[Array, "batch hypotheses length"],
         index: Int[Array, ""],
         eos: int,
         pad: int,

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from wmt_transformer.config import UserError
 from wmt_transformer.decode.beam import Hypotheses, Step, length_penalty, token_log_probabilities
-from wmt_transformer.decode.rules import Rules
+from wmt_transformer.decode.rules import Rule
 
 
 @runtime_checkable
@@ -139,7 +139,7 @@ def generate(
     sampler: Sampler = Greedy(),
     keys: Key[Array, "batch"] | None = None,
     alpha: float | Float[Array, ""] = 0.0,
-    rules: Rules | None = None,
+    rules: Rule | None = None,
 ) -> Hypotheses:
     """Returns one hypothesis of each sentence: tokens `[batch, 1, max_length]`, scores `[batch, 1]`.
 
@@ -153,7 +153,7 @@ def generate(
         logits, cache = step(state.last, state.cache, state.length)
         log_probs = token_log_probabilities(logits, forbidden=(bos, pad))
         if rules is not None:
-            log_probs = rules.allow(log_probs, state.length, eos, pad)
+            log_probs = rules.allow(log_probs, state.tokens[:, None], state.length, eos, pad)
         log_probs = log_probs[:, 0]
         now = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, state.length)
         chosen = sampler.choose(log_probs, now)
