@@ -187,8 +187,8 @@ def test_the_same_samplers_draw_from_it():
 
 
 def test_the_table_of_five_words_grows_fivefold_with_each_token_of_context():
-    assert [ngram.table_rows(5, order) for order in (1, 2, 3)] == [5, 25, 125]
-    assert ngram.table_rows(5, 1024) == 5**1024
+    assert [context_tables.table_rows(5, order) for order in (1, 2, 3)] == [5, 25, 125]
+    assert context_tables.table_rows(5, 1024) == 5**1024
 
 
 def test_an_order_that_needs_more_memory_than_there_is_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -238,11 +238,6 @@ def _split(level: Level, contexts: int, size: int) -> list[tuple[np.ndarray, np.
     return list(zip(np.split(keys % size, edges), np.split(counts, edges), strict=True))
 
 
-def table_rows(size: int, order: int) -> int:
-    """Returns how many contexts there can be: the rows, of `size` numbers each, of a table that holds them all."""
-    return size**order
-
-
 def check_memory(tokens: int, order: int, size: int) -> None:
     """Raises UserError where counting so many tokens may need more memory than is free; the message says how much.
 

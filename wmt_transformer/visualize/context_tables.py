@@ -13,12 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from wmt_transformer.baselines.ngram import table_rows
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.model.transformer import Transformer
 
 CONTEXTS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Tokens looked back on."""
+
+
+def table_rows(size: int, order: int) -> int:
+    """Returns how many contexts there can be: the rows, of `size` numbers each, of a table that holds them all."""
+    return size**order
 
 
 def transformer_parameters(vocabulary_size: int) -> int:
