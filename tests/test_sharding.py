@@ -21,44 +21,13 @@ MESHES = {
     "all three": MeshConfig(data=2, fsdp=2, tensor=2),
 }
 
-EIGHT_DEVICES = """
-import json, sys
-import fakes, jax, numpy as np, test_sharding, test_step
-from wmt_transformer.config import MeshConfig, TrainConfig
-from wmt_transformer.train import optimizer, sharding, state, step
-
-model, _ = fakes.tiny_model(norm_position=sys.argv[1], vocabulary_size=24, d_model=16, d_ff=32)
-settings = TrainConfig(warmup_steps=4)
-update = optimizer.optimizer(settings, 16)
-
-def train(mesh):
-    with jax.set_mesh(mesh):
-        now = state.initial_state(model, update, mesh, 1)
-        run = step.make_train_step(model, update, settings, mesh)
-        for _ in range(3):
-            now, measured = run(now, sharding.place_batch(test_step.BATCH, mesh))
-    return now, float(measured.sums.loss)
-
-one, loss = train(sharding.make_mesh(MeshConfig(), jax.devices()[:1]))
-report = {}
-for name, config in test_sharding.MESHES.items():
-    now, other = train(sharding.make_mesh(config))
-    difference = max(float(abs(np.asarray(a) - np.asarray(b)).max()) for a, b in
-                     zip(jax.tree.leaves(now.params), jax.tree.leaves(one.params), strict=True))
-    shares = {jax.tree_util.keystr(path, simple=True, separator="/"):
-              [leaf.size, leaf.addressable_shards[0].data.size] for path, leaf in
-              jax.tree_util.tree_leaves_with_path((now.params, now.optimizer))}
-    report[name] = {"loss": other / loss, "difference": difference, "shares": shares}
-print(json.dumps(report))
-"""
-
 
 @pytest.fixture(scope="module", params=["post", "pre"])
 def eight_devices(request):
     flags = "--xla_force_host_platform_device_count=8"
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     run = subprocess.run(
-        [sys.executable, "-c", EIGHT_DEVICES, request.param],
+        [sys.executable, str(Path(__file__).with_name("eight_devices.py")), request.param],
         env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -73,6 +42,15 @@ def test_eight_devices_compute_what_one_device_computes(eight_devices, mesh):
     # Three updates with dropout on: its bits do not depend on how an array is split.
     assert eight_devices[mesh]["loss"] == pytest.approx(1.0, abs=1e-5)
     assert eight_devices[mesh]["difference"] < 2e-5
+
+
+@pytest.mark.parametrize("mesh", [*MESHES, "no mesh"])
+def test_eight_devices_translate_as_one_device_does(eight_devices, mesh):
+    alone, together = (eight_devices[name]["translations"] for name in ("one device", mesh))
+    assert len(alone) == len(together) == 2 * 11
+    for one, other in zip(alone, together, strict=True):
+        assert [ids for ids, _ in one] == [ids for ids, _ in other]
+        assert [score for _, score in one] == pytest.approx([score for _, score in other], abs=1e-4)
 
 
 @pytest.mark.parametrize(("mesh", "parts"), [("data 8", 1), ("fsdp 8", 8), ("tensor 2, data 4", 2), ("all three", 4)])

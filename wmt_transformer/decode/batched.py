@@ -3,10 +3,14 @@
 Encoding, search or sampling, and the second look that coverage and alignments need are one program. Parameters, the
 length penalty, lengths, prefixes and seed are its arguments. Only what changes the computation makes another program:
 the beam, the sampler, whether there are rules, coverage or alignments.
+
+The rows of a batch are split over the devices: those of the mesh in use (training's), or else all that this process
+has. Every device decodes its own rows with its own copy of the parameters, or with the parts that the mesh gives it.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +19,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from wmt_transformer.config import DecodeConfig, ModelConfig
 from wmt_transformer.data.vocabulary import BOS, EOS, PAD
@@ -51,6 +57,9 @@ def decode(
       seed: with a part's line and number, decides what is drawn for it.
     """
     results: list[list[Output]] = [[] for _ in parts]
+    by_rows, shards = _rows_over_devices()
+    if by_rows is not None and jax.sharding.get_mesh().empty:
+        params = jax.device_put(params, NamedSharding(by_rows.mesh, P()))
     longest_prefix = max((len(part.prefix) for part in parts), default=0)
     ruled = bool(longest_prefix or settings.min_length or settings.max_length)
     longest_first = sorted(range(len(parts)), key=lambda i: -len(parts[i].source))
@@ -58,6 +67,7 @@ def decode(
         length = min(round_up(len(parts[longest_first[0]].source)), positions)
         rows = max(1, settings.batch_tokens // (settings.beam_size * length))
         rows = 1 << min(rows.bit_length() - 1, (len(longest_first) - 1).bit_length())
+        rows = -(-rows // shards) * shards
         chosen, longest_first = longest_first[:rows], longest_first[rows:]
         batch = [parts[i] for i in chosen]
         max_lengths, places = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
@@ -80,6 +90,7 @@ def decode(
             max_length=most_tokens(length, settings, positions),
             covered=settings.beta > 0,
             alignments=alignments,
+            by_rows=by_rows,
         )
         tokens, scores = map(np.asarray, hypotheses)
         looked = None if weights is None else np.asarray(weights)
@@ -90,6 +101,16 @@ def decode(
                     look = None if looked is None else looked[row, rank]
                     results[i].append(Output(ids[ids != PAD].tolist(), float(scores[row, rank]), look))
     return results
+
+
+def _rows_over_devices() -> tuple[NamedSharding | None, int]:
+    """Returns how rows are split and over how many devices; None and 1 where there is only one."""
+    mesh = jax.sharding.get_mesh()
+    if mesh.empty:
+        mesh = jax.make_mesh((jax.local_device_count(),), ("data",), (AxisType.Auto,), devices=jax.local_devices())
+    axes = tuple(name for name in mesh.axis_names if name != "tensor")  # whose devices share the same rows
+    shards = math.prod(mesh.shape[name] for name in axes)
+    return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
 
 
 def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_prefix: int) -> Rules:
@@ -103,7 +124,7 @@ def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_pre
 
 @partial(
     jax.jit,
-    static_argnames=("models", "sampler", "beam_size", "num_results", "max_length", "covered", "alignments"),
+    static_argnames=("models", "sampler", "beam_size", "num_results", "max_length", "covered", "alignments", "by_rows"),
 )
 def _decode(
     params: tuple[Any, ...],
@@ -122,12 +143,15 @@ def _decode(
     max_length: int,
     covered: bool,
     alignments: bool,
+    by_rows: NamedSharding | None,
 ) -> tuple[beam.Hypotheses, jax.Array | None]:
     """Returns the hypotheses for a batch of source ids, and with `alignments` where each looked, `[B, W, T, S]`.
 
     Compiled once for each shape. `sampler` is used where the beam is 1; a row draws by the seed and its place, the
     line and the part that it is.
     """
+    if by_rows is not None:
+        source = jax.lax.with_sharding_constraint(source, by_rows)
     step, cache = ensemble.start(models, params, source, beam_size, max_length)
     settings: Any = dict(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD, rules=rules)
     if beam_size == 1:
@@ -137,10 +161,12 @@ def _decode(
     else:
         results = beam_size if covered else num_results
         found = beam.search(step, cache, max_lengths, beam_size=beam_size, num_results=results, **settings)
-    if not (covered or alignments):
-        return found, None
-    weights = alignment.mean_attention(models, params, source, found.tokens)
-    if covered:
-        scores = found.scores + coverage.penalty(weights, source, found.tokens, beta)
-        found, weights = coverage.ranked(found, scores, weights, num_results)
-    return found, weights if alignments else None
+    result: tuple[beam.Hypotheses, jax.Array | None] = found, None
+    if covered or alignments:
+        weights = alignment.mean_attention(models, params, source, found.tokens)
+        if covered:
+            scores = found.scores + coverage.penalty(weights, source, found.tokens, beta)
+            found, weights = coverage.ranked(found, scores, weights, num_results)
+        result = found, weights if alignments else None
+    # Every process reads all results.
+    return result if by_rows is None else jax.lax.with_sharding_constraint(result, NamedSharding(by_rows.mesh, P()))

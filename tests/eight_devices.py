@@ -1,0 +1,97 @@
+"""Trains and translates a tiny model on one device and on meshes of eight; prints what differs as JSON.
+
+`test_sharding.py` runs it in a process of its own, which simulates eight devices: python eight_devices.py post|pre
+"""
+
+import contextlib
+import json
+import sys
+
+import fakes
+import jax
+import numpy as np
+import test_sharding
+import test_step
+from jax.sharding import Mesh
+
+from wmt_transformer.config import DecodeConfig, MeshConfig, TrainConfig
+from wmt_transformer.decode import batched
+from wmt_transformer.decode.lines import Part
+from wmt_transformer.decode.sampling import Greedy
+from wmt_transformer.train import optimizer, sharding, state, step
+
+model, _ = fakes.tiny_model(norm_position=sys.argv[1], vocabulary_size=24, d_model=16, d_ff=32)
+settings = TrainConfig(warmup_steps=4)
+update = optimizer.optimizer(settings, 16)
+
+
+def train(mesh: Mesh) -> tuple[state.TrainState, float]:
+    """Returns the state behind three updates with dropout, and the loss of the last."""
+    with jax.set_mesh(mesh):
+        now = state.initial_state(model, update, mesh, 1)
+        run = step.make_train_step(model, update, settings, mesh)
+        batch = sharding.place_batch(test_step.BATCH, mesh)
+        for _ in range(2):
+            now, _ = run(now, batch)
+        now, measured = run(now, batch)
+    return now, float(measured.sums.loss)
+
+
+def translations(params, mesh: Mesh | None) -> list:
+    """Returns ids and score of every hypothesis of 11 sources, by beam search and greedily."""
+    lengths = [9, 2, 5, 5, 7, 1, 9, 3, 4, 8, 6]
+    sources = [[*map(int, row[:length]), 3] for row, length in zip(fakes.random_tokens(2, 11, 9), lengths, strict=True)]
+    parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sources)]
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+        found = [
+            batched.decode(
+                (model.config,),
+                (params,),
+                parts,
+                DecodeConfig(beam_size=beam, extra_length=4),
+                99,
+                count=beam,
+                sampler=Greedy(),
+                seed=1,
+                alignments=False,
+            )
+            for beam in (4, 1)
+        ]
+    return [[(one.ids, one.score) for one in row] for rows in found for row in rows]
+
+
+def sharper(params):
+    """Returns the parameters with a larger table: hypotheses of nearly equal scores may change places."""
+    return {**params, "target_embedding": {"table": params["target_embedding"]["table"] * 30}}
+
+
+def main() -> None:
+    single = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    one, loss = train(single)
+    report: dict = {
+        "one device": {"translations": translations(sharper(one.params), single)},
+        "no mesh": {"translations": translations(jax.tree.map(np.asarray, sharper(one.params)), None)},
+    }
+    for name, config in test_sharding.MESHES.items():
+        mesh = sharding.make_mesh(config)
+        now, other = train(mesh)
+        both = zip(jax.tree.leaves(now.params), jax.tree.leaves(one.params), strict=True)
+        leaves = jax.tree_util.tree_leaves_with_path((now.params, now.optimizer))
+        moved = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), sharper(one.params), now.params)
+        report[name] = {
+            "loss": other / loss,
+            "difference": max(float(abs(np.asarray(a) - np.asarray(b)).max()) for a, b in both),
+            "shares": {
+                jax.tree_util.keystr(path, simple=True, separator="/"): [
+                    leaf.size,
+                    leaf.addressable_shards[0].data.size,
+                ]
+                for path, leaf in leaves
+            },
+            "translations": translations(moved, mesh),
+        }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
