@@ -13,12 +13,22 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from wmt_transformer.cli import evaluate_parses, info, interop, ngram, paper, plan, train, translate
+from wmt_transformer.cli import evaluate_parses, info, interop, ngram, paper, plan, tokens, train, translate
 from wmt_transformer.cli.files import mounted, say
 from wmt_transformer.cli.parser import parse
 from wmt_transformer.config import UserError
 
-VERBS = [train.add, info.add, plan.add, translate.add, evaluate_parses.add, interop.add, ngram.add, paper.add]
+VERBS = [
+    train.add,
+    info.add,
+    plan.add,
+    translate.add,
+    evaluate_parses.add,
+    interop.add,
+    tokens.add,
+    ngram.add,
+    paper.add,
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -9,13 +9,17 @@ is the same on every machine. Read on in this order: `phrasebook_words.py` (the 
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import re
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from wmt_transformer.data.download import cache_folder
 from wmt_transformer.data.phrasebook_sentences import any_sentence
+from wmt_transformer.data.vocabulary import Vocabulary, train
 
 
 class Sentence(NamedTuple):
@@ -54,3 +58,14 @@ def split_of(english: str) -> str:
 
 
 _ALIKE = re.compile(r"\b(?:him|her|it)\b")
+
+
+def vocabulary(size: int = 2000) -> Vocabulary:
+    """Returns a vocabulary trained on all three languages; the first call makes it, then it lies in the cache."""
+    path = cache_folder() / f"phrasebook-{size}.model"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        train(itertools.chain.from_iterable(generate("train", 5000, seed=1)), temporary, size)
+        temporary.replace(path)
+    return Vocabulary.load(path)
