@@ -67,6 +67,8 @@ class ModelConfig:
     """Biases on the query, key, value and output projections."""
     tied_embeddings: Literal["all", "target", "none"] = "all"
     """Which matrices are one: source = target = output (§3.4), target = output, or none."""
+    pretrained_embeddings: str | None = None
+    """A file of word vectors (word2vec text or binary, GloVe): rows of the pieces that it has start from them."""
     output_bias: bool = False
     """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
     attention: Literal["explicit", "fused"] = "explicit"

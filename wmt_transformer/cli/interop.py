@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wmt_transformer.cli.files import say
+from wmt_transformer.cli.files import say, whole_file
 from wmt_transformer.cli.parser import AddVerb
 from wmt_transformer.cli.runs import run_config
+from wmt_transformer.config import UserError
 
 
 def add(verb: AddVerb) -> None:
@@ -24,6 +25,12 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("--checkpoint", help=checkpoint_help)
     kinds = ("float32", "float16", "int8")
     sub.add_argument("--quantization", choices=kinds, default=kinds[0], help="of the weights (default: %(default)s)")
+
+    sub = verb(export_embeddings)
+    sub.add_argument("--workdir", required=True, help="folder of the run")
+    sub.add_argument("--output", metavar="FILE", required=True, help="file to write, whole or not at all")
+    sub.add_argument("--side", choices=("target", "source"), default="target", help="where these have a table each")
+    sub.add_argument("--checkpoint", help=checkpoint_help)
 
 
 def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -74,3 +81,27 @@ def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> Non
     params = checkpoint.load_params(workdir, options.checkpoint)
     ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
     say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")
+
+
+def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Writes a run's embeddings as word2vec text, which gensim's KeyedVectors loads."""
+    import numpy as np
+
+    from wmt_transformer import checkpoint
+    from wmt_transformer.data import embeddings, vocabulary
+
+    workdir = Path(options.workdir)
+    settings = run_config(workdir)
+    words = vocabulary.load(workdir / "data")
+    if isinstance(words, vocabulary.MarianVocabulary):
+        raise UserError(
+            f"{workdir} was imported from Marian, whose pieces have ids of their own; export-marian keeps both"
+        )
+    params = checkpoint.load_params(workdir, options.checkpoint)
+    side = options.side if settings.model.tied_embeddings != "all" else "target"
+    table = np.asarray(params[f"{side}_embedding"]["table"])
+    names = sorted(words.ids(), key=words.ids().__getitem__)
+    with whole_file(options.output) as out:
+        embeddings.write(out, names, table)
+    say(f"wrote {options.output}: {len(table):,} pieces, {table.shape[1]} numbers each")
+    say(f"gensim.models.KeyedVectors.load_word2vec_format({options.output!r}) loads it")

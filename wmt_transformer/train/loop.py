@@ -21,14 +21,16 @@ import numpy as np
 
 from wmt_transformer.checkpoint import Broken, Checkpoints
 from wmt_transformer.config import Config, UserError
+from wmt_transformer.data import embeddings
 from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import Prepared
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.train import chips, metrics
 from wmt_transformer.train.hosts import any_of, is_main
 from wmt_transformer.train.optimizer import learning_rate, optimizer
 from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
-from wmt_transformer.train.state import TrainState, abstract_state, initial_state
+from wmt_transformer.train.state import TrainState, abstract_state, initial_state, with_embeddings
 from wmt_transformer.train.step import make_eval_step, make_train_step
 
 PAPER_TOKENS = 25_000
@@ -91,6 +93,9 @@ def train(
         ):
             for message in spoilt:
                 progress.message(message)
+            if not first and config.model.pretrained_embeddings:
+                state, found = _pretrained(state, config, prepared.vocabulary)
+                progress.message(found)
             if first:
                 progress.message(f"resuming at step {first}")
             log = Log(config, host_count, writer, progress)
@@ -322,6 +327,14 @@ def _start(
         step, none = (jax.device_put(jnp.int32(n), shapes.step.sharding) for n in (newest, 0))
         return TrainState(step, params, moments, none), spoilt
     raise Broken(f"none of the {len(saved)} checkpoints can be read; the newest: {spoilt[0]}")
+
+
+def _pretrained(state: TrainState, config: Config, vocabulary: Vocabulary) -> tuple[TrainState, str]:
+    """Returns the state with embeddings from the config's file, and how many pieces have one."""
+    path = Path(config.model.pretrained_embeddings or "")
+    ids, vectors = embeddings.rows(path, vocabulary.ids(), config.model.d_model)
+    found = f"{path} has vectors for {len(ids):,} of {len(vocabulary):,} pieces; the others start at random"
+    return with_embeddings(state, ids, vectors), found
 
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> None:

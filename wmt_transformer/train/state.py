@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
@@ -34,6 +35,22 @@ def initial_state(model: Transformer, optimizer: optax.GradientTransformation, m
     """Returns freshly drawn parameters and zero moments, each part created by the device where it will live."""
     places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh))
     return jax.jit(lambda key: _initial(model, optimizer, key), out_shardings=places)(jax.random.key(seed))
+
+
+def with_embeddings(state: TrainState, ids: np.ndarray, vectors: np.ndarray) -> TrainState:
+    """Returns the state with rows `ids` [n] of every embedding table, and of the output's, set to `vectors`.
+
+    Args:
+      ids: [n] rows.
+      vectors: [n, d_model].
+    """
+
+    def replaced(path: Any, leaf: Any) -> Any:
+        if path[-1].key not in ("table", "output_table"):
+            return leaf
+        return jax.jit(lambda table: table.at[ids].set(vectors), out_shardings=leaf.sharding)(leaf)
+
+    return state._replace(params=jax.tree_util.tree_map_with_path(replaced, state.params))
 
 
 def _initial(model: Transformer, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
