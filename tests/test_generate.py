@@ -137,7 +137,7 @@ def test_blank_lines_give_empty_ones_without_a_call_of_the_model(translator: Tra
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_every_line_comes_out_in_its_place(translator: Translator, echoed: list[tuple[int, ...]], text: list[str]):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(translator, "_longest", 10_000)
+        patch.setattr(translator, "longest", 10_000)
         assert translator.translate(text) == [normalise(line) for line in text]
 
 
@@ -170,14 +170,14 @@ def test_a_very_long_line_is_translated_in_parts_with_a_warning_that_names_it(
 
 def test_a_long_line_is_cut_after_sentences_then_between_words(translator: Translator, vocabulary: Vocabulary):
     long = ". ".join(sentence(i, 6) for i in range(40)) + "."
-    parts = list(lines.split(vocabulary, long, translator._longest))
+    parts = list(lines.split(vocabulary, long, translator.longest))
     assert " ".join(parts) == long
     assert all(part.endswith(".") for part in parts)
     unpunctuated = long.replace(".", "")
-    parts = list(lines.split(vocabulary, unpunctuated, translator._longest))
+    parts = list(lines.split(vocabulary, unpunctuated, translator.longest))
     assert " ".join(parts).split() == unpunctuated.split()
     unbroken = "x" * 1000
-    parts = list(lines.split(vocabulary, unbroken, translator._longest))
+    parts = list(lines.split(vocabulary, unbroken, translator.longest))
     assert "".join(parts) == unbroken
     assert all(len(vocabulary.encode(part)) < CONFIG.data.max_length for part in parts)
 

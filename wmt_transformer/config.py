@@ -90,20 +90,25 @@ class ModelConfig:
 class DataConfig:
     """Where the pairs come from, the vocabulary, and the batches (§5.1)."""
 
-    corpus: Literal["phrasebook", "multi30k", "tatoeba", "wmt14", "files"] = "wmt14"
-    """Which corpus; `files` reads the three paths below."""
+    corpus: Literal[
+        "phrasebook", "multi30k", "tatoeba", "wmt14", "files", "penn_treebank", "penn_sample", "craft", "trees"
+    ] = "wmt14"
+    """Which corpus; `files` reads the three paths below, and so does `trees`, for parsing like those before it."""
     source: str = "en"
     """Language translated from (ISO 639-1)."""
     target: str = "de"
-    """Language translated to."""
+    """Language translated to; `tree` where the corpus is a treebank."""
     path: str | None = None
     """A local folder that holds the corpus already; None downloads it."""
     train_files: tuple[str, ...] = ()
-    """corpus = files: one .tsv[.gz], or a source file and a target file; relative to `path`."""
+    """corpus = files: one .tsv[.gz], or a source file and a target file; relative to `path`. Treebanks: files of trees,
+    * for any letters, added to the training set."""
     dev_files: tuple[str, ...] = ()
-    """corpus = files: the development set, in the same form."""
+    """corpus = files or trees: the development set, in the same form."""
     test_files: tuple[str, ...] = ()
-    """corpus = files: the test set, in the same form."""
+    """corpus = files or trees: the test set, in the same form."""
+    train_weights: tuple[float, ...] = ()
+    """Treebanks: how often an epoch has the trees of the corpus itself, then of each of `train_files`; () is once."""
     train_pairs: int | None = None
     """Use at most this many training pairs (phrasebook: generate this many)."""
     vocabulary_size: int = 37000
@@ -152,7 +157,7 @@ class TrainConfig:
     evaluate_every: int = 1000
     """Steps between two evaluations on the development set."""
     evaluate_pairs: int = 1000
-    """Score dev BLEU on the first so many development sentences (greedy); 0 turns it off."""
+    """Score dev BLEU (treebanks: F1) on the first so many development sentences (greedy); 0 turns it off."""
     checkpoint_every: int = 1000
     """Steps between two checkpoints (the paper: 10 minutes)."""
     keep_checkpoints: int = 5

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from wmt_transformer.cli import evaluate_parses, info, interop, ngram, paper, plan, tokens, train, translate
+from wmt_transformer.cli import evaluate_parses, info, interop, ngram, paper, parse, plan, tokens, train, translate
 from wmt_transformer.cli.files import mounted, say
-from wmt_transformer.cli.parser import parse
+from wmt_transformer.cli.parser import parse as parse_arguments
 from wmt_transformer.config import UserError
 
 VERBS = [
@@ -23,6 +23,7 @@ VERBS = [
     info.add,
     plan.add,
     translate.add,
+    parse.add,
     evaluate_parses.add,
     interop.add,
     tokens.add,
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     threading.excepthook = _thread_failed
     try:
         words = [mounted(word) for word in (sys.argv[1:] if arguments is None else arguments)]
-        parsed, overrides = parse(words, VERBS)
+        parsed, overrides = parse_arguments(words, VERBS)
         code = parsed.run(parsed, overrides) or 0
         sys.stdout.flush()
     except UserError as error:

@@ -28,7 +28,7 @@ def info(options: argparse.Namespace, overrides: list[str]) -> None:
 def summary(workdir: Path) -> dict[str, Any]:
     """Returns what the work folder tells of its run; None stands for what it does not tell.
 
-    `best_score` is the highest dev BLEU, or minus the lowest dev loss where no BLEU was measured. `wall_seconds` is
+    `best_score` is the highest dev BLEU or F1, or minus the lowest dev loss where none was measured. `wall_seconds` is
     the time that the steps took which the run kept: from the beginning of each start to the last thing it logged.
     """
     from wmt_transformer import checkpoint
@@ -55,7 +55,10 @@ def summary(workdir: Path) -> dict[str, Any]:
         "step": max([*saved, *(line["step"] for line in lines)], default=0),
         "steps": settings.train.steps,
         "best_score": best[0],
-        "best_measure": "dev BLEU" if any("dev/bleu" in line for line in lines) else "minus dev loss",
+        "best_measure": next(
+            (f"dev {name}" for name in ("BLEU", "F1") if any(f"dev/{name.lower()}" in line for line in lines)),
+            "minus dev loss",
+        ),
         "best_step": best[1],
         "dev_perplexity": _last(lines, "dev/perplexity").get("dev/perplexity"),
         "train_loss": trained.get("train/loss"),
@@ -79,9 +82,8 @@ def screen(found: dict[str, Any]) -> str:
 
     best = "not measured yet"
     if found["best_score"] is not None:
-        score = (
-            f"BLEU {found['best_score']:.2f}" if "BLEU" in found["best_measure"] else f"{-found['best_score']:.3f} nats"
-        )
+        dev, _, name = found["best_measure"].partition(" ")
+        score = f"{name} {found['best_score']:.2f}" if dev == "dev" else f"{-found['best_score']:.3f} nats"
         best = f"{score} on dev at step {found['best_step']:,}; perplexity now {say(found['dev_perplexity'], '{:.2f}')}"
     seconds = found["wall_seconds"]
     wall = (

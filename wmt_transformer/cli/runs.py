@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -64,21 +65,76 @@ def split_scores(
     beam_size: int | None = None,
     alpha: float | None = None,
 ) -> tuple[Any, list[str]]:
-    """Translates a split with one of the run's checkpoints; returns its scores and the translations."""
+    """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
     from wmt_transformer.decode.generate import Translator
-    from wmt_transformer.evaluate import bleu
 
     prepared, settings = prepared_data(workdir), run_config(workdir)
     pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
     if not pairs:
         raise UserError(f"the corpus of {workdir} has no {split} split")
-    translator = Translator.load(workdir, which)
+    return scored(Translator.load(workdir, which), pairs, settings, beam_size, alpha)
+
+
+def scored(
+    translator: Any, pairs: list[tuple[str, str]], settings: Config, beam_size: int | None, alpha: float | None = None
+) -> tuple[Any, list[str]]:
+    """Returns the scores of the sources translated, or parsed where the corpus is a treebank, and the output lines."""
+    from wmt_transformer.data import treebanks
+
+    if settings.data.corpus in treebanks.CORPORA:
+        return _parsed(translator, [treebanks.gold(tree) for _, tree in pairs], beam_size, alpha)
+    from wmt_transformer.evaluate import bleu
+
     hypotheses = translator.translate([source for source, _ in pairs], beam_size, alpha, warn=say)
     return bleu.score(hypotheses, [reference for _, reference in pairs], language=settings.data.target), hypotheses
 
 
+def _parsed(translator: Any, gold: list[Any], beam_size: int | None, alpha: float | None) -> tuple[Any, list[str]]:
+    """Parses the words of gold trees. Leaves keep the gold tags, by which EVALB tells what is punctuation."""
+    from wmt_transformer.decode.parse import parse
+    from wmt_transformer.evaluate import parsing
+
+    found = parse(translator, [tree.leaves() for tree in gold], beam_size, alpha, warn=say)
+    compared = [parsing.compare(tree, one.tree) for tree, one in zip(gold, found, strict=True)]
+    return TreeScores(compared, sum(any(one.repairs) for one in found)), [str(one.tree) for one in found]
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeScores:
+    """Scores of parses by EVALB's rules."""
+
+    compared: list[Any]
+    """EVALB's counts of each sentence."""
+    repaired: int
+    """Outputs that were no tree over their words as they came."""
+
+    def report(self) -> dict[str, Any]:
+        """Returns the scores of all sentences by name, and under `lengths` these and those of at most 40 words.
+
+        There is no `tagging`: the parser makes no tags.
+        """
+        from wmt_transformer.evaluate import parsing
+
+        parts = [
+            {"max_length": limit, **dataclasses.asdict(parsing.total(self.compared, limit))} for limit in (None, 40)
+        ]
+        for part in parts:
+            del part["tagging"]
+        return {**parts[0], "lengths": parts, "repaired": self.repaired}
+
+
+def headline(scores: Any) -> tuple[str, float]:
+    """Returns the score that stands for all, and what it is called: F1 of parses, sacreBLEU of translations."""
+    return ("F1", scores.report()["f1"]) if isinstance(scores, TreeScores) else ("BLEU", scores.sacrebleu)
+
+
 def table(scores: Any) -> str:
     """Returns the scores for people, one a line with its signature, and which of them the paper's are."""
+    if isinstance(scores, TreeScores):
+        from wmt_transformer.evaluate import parsing
+
+        mended = f"{scores.repaired} of {len(scores.compared)} outputs were mended to be trees over their words"
+        return "\n".join([parsing.summary(scores.compared, 40), "", mended])
     lines = [
         ("sacreBLEU", scores.sacrebleu, scores.signature),
         ("chrF2", scores.chrf, scores.chrf_signature),

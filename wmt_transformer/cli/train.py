@@ -12,7 +12,15 @@ from typing import Any
 from wmt_transformer import config
 from wmt_transformer.cli.files import say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import prepared_data, run_config, split_scores, table, use_compilation_cache
+from wmt_transformer.cli.runs import (
+    headline,
+    prepared_data,
+    run_config,
+    scored,
+    split_scores,
+    table,
+    use_compilation_cache,
+)
 from wmt_transformer.config import Config, UserError
 
 
@@ -131,8 +139,10 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
     step = checkpoint.average(workdir, steps)
     say(f"wrote {workdir / 'average' / str(step)}, the mean of steps {', '.join(map(str, steps))}")
     if not options.no_scores:
-        before, after = (split_scores(workdir, which, "dev")[0].sacrebleu for which in (max(steps), "average"))
-        say(f"dev BLEU {before:.2f} (step {max(steps)}) -> {after:.2f} (average)")
+        (name, before), (_, after) = (
+            headline(split_scores(workdir, which, "dev")[0]) for which in (max(steps), "average")
+        )
+        say(f"dev {name} {before:.2f} (step {max(steps)}) -> {after:.2f} (average)")
 
 
 def _start_hosts(options: argparse.Namespace) -> None:
@@ -175,7 +185,7 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
 
         from wmt_transformer.train import loop
 
-        return loop.train(settings, workdir, prepared, _development_bleu(settings, prepared), profile)
+        return loop.train(settings, workdir, prepared, _development_score(settings, prepared), profile)
 
 
 def _after_training(outcome: Any, workdir: Path) -> int:
@@ -194,13 +204,12 @@ def _after_training(outcome: Any, workdir: Path) -> int:
     return 0
 
 
-def _development_bleu(settings: Config, prepared: Any) -> Any:
-    """Returns the evaluation given to the training loop: greedy BLEU and a few translations."""
+def _development_score(settings: Config, prepared: Any) -> Any:
+    """Returns the evaluation given to the training loop: BLEU or F1 of greedy output, and some of it."""
     pairs = prepared.dev_text[: settings.train.evaluate_pairs]
     if not pairs:
         return None
     from wmt_transformer.decode.generate import Translator
-    from wmt_transformer.evaluate import bleu
 
     translator: Translator | None = None
 
@@ -208,10 +217,10 @@ def _development_bleu(settings: Config, prepared: Any) -> Any:
         nonlocal translator
         translator = translator or Translator(settings, params, prepared.vocabulary)
         translator.params = params
-        hypotheses = translator.translate([source for source, _ in pairs], beam_size=1)
-        scores = bleu.score(hypotheses, [reference for _, reference in pairs], language=settings.data.target)
+        scores, hypotheses = scored(translator, pairs, settings, beam_size=1)
+        name, value = headline(scores)
         shown = zip(pairs, hypotheses, strict=True)
         lines = [f"  {source}\n  -> {now}" for (source, _), now in list(shown)[: settings.train.show_translations]]
-        return {"bleu": scores.sacrebleu}, "\n".join(lines)
+        return {name.lower(): value}, "\n".join(lines)
 
     return measure

@@ -10,7 +10,7 @@ from typing import Any
 
 from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import description, split_scores, table, use_compilation_cache
+from wmt_transformer.cli.runs import TreeScores, description, split_scores, table, use_compilation_cache
 from wmt_transformer.config import UserError
 
 
@@ -164,7 +164,7 @@ def score(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Scores a split translated by a run, or one file against another."""
+    """Scores a split translated or parsed by a run, or one file of translations against another."""
     from wmt_transformer.evaluate import bleu
 
     about: dict[str, Any] = {}
@@ -176,10 +176,10 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
         if options.compound_split:
             bleu.check_compound_split(about["target"])
         scores, hypotheses = split_scores(workdir, options.checkpoint, options.split, options.beam_size, options.alpha)
-        output = workdir / f"{options.split}.hypotheses.txt"
+        output = workdir / f"{options.split}.{'trees' if isinstance(scores, TreeScores) else 'hypotheses.txt'}"
         with whole_file(str(output)) as out:
             out.writelines(f"{line}\n" for line in hypotheses)
-        say(f"translations are in {output}")
+        say(f"{'trees' if isinstance(scores, TreeScores) else 'translations'} are in {output}")
         say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     elif options.hypotheses and options.references:
         if options.compound_split:

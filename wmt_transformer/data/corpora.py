@@ -15,12 +15,12 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import download, text_files
+from wmt_transformer.data import download, text_files, treebanks
 from wmt_transformer.data.vocabulary import normalise
 
 Split = Literal["train", "dev", "test"]
@@ -35,8 +35,11 @@ DIRECTIONS: dict[str, list[str]] = {
     "multi30k": ["en-de", "en-fr", "de-en", "de-fr", "fr-en", "fr-de"],
     "tatoeba": ["en-de", "en-fr", "de-en", "fr-en"],
     "wmt14": ["en-de", "en-fr", "de-en", "fr-en"],
+    "penn_treebank": ["en-tree"],
+    "penn_sample": ["en-tree"],
+    "craft": ["en-tree"],
 }
-"""What each corpus translates; `files` translates whatever its files hold."""
+"""What each corpus translates; `files` translates whatever its files hold, `trees` its language to tree."""
 
 
 def load(data: DataConfig, split: Split) -> Iterator[Pair]:
@@ -54,9 +57,20 @@ def load(data: DataConfig, split: Split) -> Iterator[Pair]:
         "tatoeba": _tatoeba,
         "wmt14": _wmt14,
         "files": _text_files,
+        **dict.fromkeys(treebanks.CORPORA, treebanks.load),
     }[data.corpus]
     pairs = reader(data, split)
     return itertools.islice(pairs, data.train_pairs) if split == "train" else pairs
+
+
+def spelling(data: DataConfig) -> Callable[[str], str]:
+    """Returns what makes of a target that `load` yields the text that the model learns to write."""
+    return treebanks.spelling if data.corpus in treebanks.CORPORA else lambda target: target
+
+
+def symbols(data: DataConfig, targets: Iterable[str]) -> list[str]:
+    """Returns the words of the targets, as the model writes them, that have to be one piece: a tree's brackets."""
+    return sorted({word for text in targets for word in text.split()} if data.corpus in treebanks.CORPORA else ())
 
 
 def _check_direction(data: DataConfig) -> None:
@@ -65,6 +79,8 @@ def _check_direction(data: DataConfig) -> None:
             raise UserError(f"data.{side} is {language!r}, expected the name of a language such as en")
     if data.source == data.target:
         raise UserError(f"data.source and data.target are both {data.source!r}; name two languages")
+    if data.corpus == "trees" and data.target != "tree":
+        raise UserError(f"data.target is {data.target!r}, and corpus trees translates to tree")
     known = DIRECTIONS.get(data.corpus)
     if known is not None and f"{data.source}-{data.target}" not in known:
         raise UserError(f"{data.corpus} has no {data.source}-{data.target}; it has {', '.join(known)}")
@@ -269,6 +285,8 @@ def _text_files(data: DataConfig, split: Split) -> Iterator[Pair]:
 
 def files(data: DataConfig) -> list[Path]:
     """Returns the local files that the splits are read from, as far as they exist; downloads never change."""
+    if data.corpus in treebanks.CORPORA:
+        return treebanks.files(data)
     folder = Path(data.path or ".").expanduser()
     names: list[str] = []
     if data.corpus == "files":

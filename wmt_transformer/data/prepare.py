@@ -200,9 +200,11 @@ def _build(
         raise UserError(f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side")
 
     report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
-    sample = _sample(text, chunks, max(data.vocabulary_sample // 2, 1))
+    most = max(data.vocabulary_sample // 2, 1)
+    symbols = corpora.symbols(data, (target for _, target in _sample(text, chunks, most)))
+    sample = itertools.chain.from_iterable(_sample(text, chunks, most))
     model = folder / "vocabulary.model"
-    words = vocabulary.train(sample, model, data.vocabulary_size, data.vocabulary_model)
+    words = vocabulary.train(sample, model, data.vocabulary_size, data.vocabulary_model, symbols)
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
 
     cores = processes or os.cpu_count() or 1
@@ -214,7 +216,9 @@ def _build(
     counts |= {"too_long": trained.too_long, "length_ratio": trained.length_ratio, "kept": trained.kept}
     if not counts["kept"]:
         raise UserError(f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio")
-    dev = [[normalise(source), normalise(target)] for source, target in _text(folder, "dev", data.source, data.target)]
+    spell = corpora.spelling(data)
+    pairs = _text(folder, "dev", data.source, data.target)
+    dev = [[normalise(source), normalise(spell(target))] for source, target in pairs]
     tokens.write(folder, "dev", [tokens.encode_pairs(words, dev, dtype)])
 
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
@@ -253,13 +257,13 @@ def _one_line(text: str) -> str:
 def _normalise_train(data: DataConfig, path: Path, report: Callable[[str], None]) -> tuple[dict[str, int], list[Chunk]]:
     """Writes normalised pairs as lines source<TAB>target; returns counts so far, and the file's chunks."""
     counts: dict[str, int] = dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0)
-    hashes, starts, position = array.array("Q"), [], 0
+    hashes, starts, position, spell = array.array("Q"), [], 0, corpora.spelling(data)
     with open(path, "wb", buffering=1 << 20) as file:
         for source, target in corpora.load(data, "train"):
             counts["read"] += 1
             if counts["read"] % 1_000_000 == 0:
                 report(f"read {counts['read']:,} pairs")
-            source, target = normalise(source), normalise(target)
+            source, target = normalise(source), normalise(spell(target))
             if not source or not target:
                 counts["empty"] += 1
                 continue
@@ -287,13 +291,13 @@ def _first_occurrences(hashes: np.ndarray) -> np.ndarray:
     return first
 
 
-def _sample(path: Path, chunks: list[Chunk], most: int) -> Iterator[str]:
-    """Yields both sides of at most `most` pairs, evenly spaced over the corpus."""
+def _sample(path: Path, chunks: list[Chunk], most: int) -> Iterator[list[str]]:
+    """Yields at most `most` pairs, evenly spaced over the corpus."""
     total = sum(int(chunk.keep.sum()) for chunk in chunks)
     number = 0
     for chunk in chunks:
         for pair in tokens.read_chunk(path, chunk):
             # Pair n is taken when n * most / total passes a whole number: `most` times, evenly.
             if total <= most or number * most // total != (number + 1) * most // total:
-                yield from pair
+                yield pair
             number += 1

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -173,11 +173,18 @@ def _words(ids: Iterable[int] | np.ndarray) -> list[int]:
     return [int(token) for token in before if token not in (PAD, BOS)]
 
 
-def train(sentences: Iterable[str], path: str | os.PathLike[str], size: int, model: str = "bpe") -> Vocabulary:
+def train(
+    sentences: Iterable[str],
+    path: str | os.PathLike[str],
+    size: int,
+    model: str = "bpe",
+    symbols: Sequence[str] = (),
+) -> Vocabulary:
     """Trains a vocabulary of `size` pieces on normalised sentences of both languages and writes it to `path`.
 
-    The same sentences in the same order give the same vocabulary. Raises UserError when the text does not
-    have so many pieces, or has more different characters than that.
+    Each of the `symbols` becomes one piece, with the space before it, wherever it begins a word. The same sentences in
+    the same order give the same vocabulary. Raises UserError when the text does not have so many pieces, or has more
+    different characters than that.
     """
     import sentencepiece
 
@@ -198,6 +205,7 @@ def train(sentences: Iterable[str], path: str | os.PathLike[str], size: int, mod
             unk_id=UNKNOWN,
             max_sentence_length=1 << 16,
             num_threads=16,  # not the number of cores: the sums of `unigram` depend on it
+            user_defined_symbols=[f"\u2581{symbol}" for symbol in symbols],
             minloglevel=2,
         )
     except RuntimeError as error:

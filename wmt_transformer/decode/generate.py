@@ -41,7 +41,8 @@ class Translator:
         self._others: tuple[Translator, ...] = ()  # of an ensemble
         # A learned table has no row for what lies behind its end; sinusoids go on for ever.
         self._positions = config.model.max_positions if config.model.positions == "learned" else sys.maxsize
-        self._longest = min(config.data.max_length, self._positions)
+        self.longest = min(config.data.max_length, self._positions)
+        """What has as many pieces, EOS included, is decoded in parts: training saw nothing so long."""
 
     @classmethod
     def load(
@@ -100,7 +101,7 @@ class Translator:
         joined = cls(Config(model=first.model, decode=first._decode), first.params, first.vocabulary)
         joined._others = tuple(others)
         joined._positions = min(one._positions for one in members)
-        joined._longest = min(one._longest for one in members)
+        joined.longest = min(one.longest for one in members)
         return joined
 
     def translate(
@@ -179,7 +180,7 @@ class Translator:
         if prefixes is not None and len(prefixes) != len(sentences):
             raise UserError(f"there are {len(prefixes)} prefixes for {len(sentences)} lines; give one for each")
 
-        parts = lines.cut(self.vocabulary, sentences, prefixes, self._longest, warn or warnings.warn, first_line)
+        parts = lines.cut(self.vocabulary, sentences, prefixes, self.longest, warn or warnings.warn, first_line)
         for part in parts:
             lines.check_room(part, settings, self._positions)
         found: list[list[list[Translation]]] = [[] for _ in sentences]

@@ -59,7 +59,7 @@ def train(
 ) -> Outcome:
     """Trains to `config.train.steps` or until the dev score stops rising, from the newest checkpoint if there is one.
 
-    `evaluate` adds scores to the development loss; its `bleu`, where there is one, decides which checkpoint is best.
+    `evaluate` adds scores to the development loss; its first (BLEU or F1), if any, decides which checkpoint is best.
     With `profile` a few steps are traced (see `metrics.Trace`).
     """
     start, settings = time.monotonic(), config.train
@@ -264,7 +264,7 @@ class Development:
         }
         extra, text = self._evaluate(params) if self._evaluate else ({}, "")
         measured |= {f"dev/{name}": value for name, value in extra.items()}
-        measured["dev/score"] = measured.get("dev/bleu", -nats)
+        measured["dev/score"] = next(iter(extra.values()), -nats)
         return measured, text
 
 
@@ -361,8 +361,8 @@ def _diverged(config: Config, step: int, skipped: int, norm: float, saved: int) 
 
 
 def _summary(step: int, measured: dict[str, float], text: str) -> str:
-    bleu = f"  BLEU {measured['dev/bleu']:.1f}" if "dev/bleu" in measured else ""
-    line = (
-        f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}{bleu}"
-    )
+    line = f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}"
+    for name in ("BLEU", "F1"):
+        if (key := f"dev/{name.lower()}") in measured:
+            line += f"  {name} {measured[key]:.1f}"
     return f"{line}\n{text}" if text else line

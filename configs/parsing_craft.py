@@ -1,0 +1,46 @@
+"""Constituency parsing of biomedical English: 24,400 trees of the CRAFT corpus, small enough for one core.
+
+    wmt-transformer train parsing_craft --workdir runs/parsing_craft --data.path CRAFT
+
+not yet run
+"""
+
+from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, TrainConfig
+
+
+def get_config() -> Config:
+    """Returns a small pre-norm model."""
+    return Config(
+        family="small",
+        model=ModelConfig(
+            num_layers=4,
+            num_decoder_layers=2,
+            d_model=128,
+            d_ff=512,
+            num_heads=4,
+            d_k=32,
+            d_v=32,
+            dropout=0.1,
+            norm_position="pre",
+        ),
+        data=DataConfig(
+            corpus="craft",
+            source="en",
+            target="tree",
+            vocabulary_size=4000,
+            max_length=160,
+            source_tokens=1536,
+            target_tokens=2560,
+            num_shapes=6,
+        ),
+        train=TrainConfig(
+            steps=10_000,
+            learning_rate=2.0,
+            warmup_steps=1000,
+            evaluate_every=500,
+            evaluate_pairs=0,
+            checkpoint_every=250,
+            average_last=5,
+        ),
+        decode=DecodeConfig(beam_size=4, alpha=0.6, extra_length=200),
+    )

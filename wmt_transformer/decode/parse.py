@@ -1,0 +1,57 @@
+"""Words in, trees out: a translator whose translations are brackets, as a parser (§6.3).
+
+The model writes the brackets of a sentence, with one XX for each word (see `data/trees.py`). Whatever it writes becomes
+a tree over exactly the words that went in. It tells no parts of speech: leaves keep the tags that they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from wmt_transformer.config import UserError
+from wmt_transformer.data import trees
+from wmt_transformer.data.trees import Repairs, Tree
+from wmt_transformer.decode.generate import Translator
+
+
+class Parse(NamedTuple):
+    """A sentence's tree."""
+
+    tree: Tree
+    repairs: Repairs
+    """What the model's output needed to become this tree."""
+    score: float
+    """Log-probability of the output, divided by the length penalty."""
+
+
+def parse(
+    translator: Translator,
+    sentences: Sequence[Sequence[Tree]],
+    beam_size: int | None = None,
+    alpha: float | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> list[Parse]:
+    """Returns the tree of each sentence, which is given by its leaves: at least one, words with their tags.
+
+    `beam_size` and `alpha` are the config's by default; `warn` is told of sentences longer than any in training.
+    """
+    lines = [" ".join(leaf.word or "" for leaf in leaves) for leaves in sentences]
+    found = translator.n_best(lines, 1, beam_size, alpha, warn)
+    return [
+        Parse(*trees.restore(best.text.split(), leaves), best.score)
+        for (best,), leaves in zip(found, sentences, strict=True)
+    ]
+
+
+def check_lengths(translator: Translator, sentences: Sequence[Sequence[Tree]], first_line: int = 1) -> None:
+    """Raises UserError for a sentence without a word, and for one that is longer than any in training."""
+    for number, leaves in enumerate(sentences, first_line):
+        if not leaves:
+            raise UserError(f"line {number} is empty; give one sentence a line")
+        pieces = len(translator.vocabulary.encode(" ".join(leaf.word or "" for leaf in leaves)))
+        if pieces >= translator.longest:
+            raise UserError(
+                f"line {number} has {pieces} pieces, training saw at most {translator.longest - 1} (data.max_length); "
+                "a tree cannot be put together from parts: give shorter sentences, one a line"
+            )
