@@ -13,8 +13,7 @@ def get_config() -> Config:
     return Config(
         family="small",
         model=ModelConfig(
-            num_layers=4,
-            num_decoder_layers=2,
+            num_layers=3,
             d_model=128,
             d_ff=512,
             num_heads=4,
@@ -27,6 +26,7 @@ def get_config() -> Config:
             corpus="craft",
             source="en",
             target="tree",
+            tree_leaves="tags",
             vocabulary_size=4000,
             max_length=160,
             source_tokens=1536,

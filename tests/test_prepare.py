@@ -180,11 +180,11 @@ def test_the_vocabulary_sample_is_even_and_no_larger_than_asked(tmp_path):
         tokens.Chunk(int(starts[i]), int(starts[i + 100] - starts[i]), keep[i : i + 100]) for i in range(0, 1000, 100)
     ]
     sample = list(prepare_module._sample(text, chunks, 50))
-    numbers = [int(line.split()[1]) for line in sample[::2]]
-    assert [line.split()[0] for line in sample] == ["source", "target"] * 50
+    numbers = [int(source.split()[1]) for source, _ in sample]
+    assert sample == [[f"source {number}", f"target {number}"] for number in numbers]
     assert len(set(numbers)) == 50
     assert set(np.diff(numbers)) == {20}  # 500 pairs are left, two apart: each tenth
-    assert len(list(prepare_module._sample(text, chunks, 10_000))) == 1000
+    assert len(list(prepare_module._sample(text, chunks, 10_000))) == 500
 
 
 def test_nothing_is_done_again_until_something_changes(data, tmp_path):

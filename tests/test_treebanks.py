@@ -130,6 +130,9 @@ def test_the_model_sees_words_and_brackets_each_bracket_one_piece_and_dev_keeps_
     assert (words.decode(target), len(target)) == (brackets, 10 + 1) and target[-1] == EOS
     assert prepared.dev_text[5] == ("The mel elms .", lines[5])
     assert words.decode(prepared.dev.pair(5)[1]) == brackets
+    tagged = prepare(dataclasses.replace(data, tree_leaves="tags"), tmp_path / "tagged", lambda line: None)
+    assert tagged.vocabulary.pieces("(S (NP /DT /NN )NP /. )S")[2:5] == ["\u2581/DT", "\u2581/NN", "\u2581)NP"]
+    assert tagged.vocabulary.decode(tagged.dev.pair(0)[1]) == "(S (NP /DT /NN )NP (VP /VBZ )VP /. )S"
     assert words.decode(words.encode("XXL (SBAR (NP x")) == "XXL (SBAR (NP x"  # a label never seen is spelt
 
 

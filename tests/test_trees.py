@@ -93,6 +93,17 @@ def test_a_tree_becomes_the_tokens_of_vinyals_et_al():
     assert trees.linearise(tree) == ["(S", "(NP", "XX", ")NP", "(VP", "XX", "(NP", "XX", "XX", ")NP", ")VP", "XX", ")S"]
 
 
+def test_leaves_may_keep_their_parts_of_speech():
+    tree = one(CAT)
+    tokens = trees.linearise(tree, tags=True)
+    assert " ".join(tokens) == "(S (NP /DT /NN )NP (VP /VBD )VP /. )S"
+    words = [Tree("XX", (), word) for word in tree.words()]
+    assert trees.restore(tokens, words) == (tree, Repairs())  # the tags are the model's …
+    words[0] = Tree("PDT", (), "The")
+    assert trees.restore(tokens, words)[0].leaves()[0] == words[0]  # … but where there is one already
+    assert trees.restore([*tokens, "/"], words)[1] == Repairs(leaves=1)
+
+
 def restored(tokens: str, words: str = "a b") -> tuple[str, Repairs]:
     tree, repairs = trees.restore(tokens.split(), [Tree("T", (), word) for word in words.split()])
     return str(tree), repairs

@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -65,7 +66,7 @@ def load(data: DataConfig, split: Split) -> Iterator[Pair]:
 
 def spelling(data: DataConfig) -> Callable[[str], str]:
     """Returns what makes of a target that `load` yields the text that the model learns to write."""
-    return treebanks.spelling if data.corpus in treebanks.CORPORA else lambda target: target
+    return partial(treebanks.spelling, data) if data.corpus in treebanks.CORPORA else lambda target: target
 
 
 def symbols(data: DataConfig, targets: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ in two: the hyphens and slashes of most words are words too, and square brackets
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from wmt_transformer.data.trees import LEAF, Tree
 
@@ -59,7 +60,7 @@ def tokenize(text: str, biomedical: bool = False) -> list[str]:
     return [part if part in "[]" else BRACKETS.get(part, part) for part in parts]
 
 
-def leaves(words: list[str]) -> list[Tree]:
+def leaves(words: Sequence[str]) -> list[Tree]:
     """Returns the words as leaves of a tree: punctuation with its tag, all others with XX.
 
     A round bracket inside a word, which a tree in brackets cannot hold, is written -LRB- or -RRB-.

@@ -81,9 +81,9 @@ def load(data: DataConfig, split: str) -> Iterator[tuple[str, str]]:
             yield " ".join(tree.words()), str(tree)
 
 
-def spelling(tree: str) -> str:
+def spelling(data: DataConfig, tree: str) -> str:
     """Returns what the model learns to write for a tree of `load`: its brackets, `(S (NP XX XX )NP … )S`."""
-    return " ".join(trees.linearise(gold(tree)))
+    return " ".join(trees.linearise(gold(tree), tags=data.tree_leaves == "tags"))
 
 
 def gold(tree: str) -> Tree:

@@ -1,9 +1,10 @@
 """Constituency trees: Penn brackets in and out, the usual clean-up, and trees as sequences of tokens (§6.3).
 
 A tree becomes the tokens that Vinyals et al. 2014 (Grammar as a Foreign Language) trained on: depth first, a label on
-the closing bracket too, every word with its part of speech as XX: `(S (NP XX XX )NP (VP XX )VP )S`. The words
-are not repeated, so the way back takes them from the input. What a model writes need not be a tree: `restore` makes
-one over exactly these words from any tokens, and counts what it had to mend.
+the closing bracket too, every word with its part of speech as XX: `(S (NP XX XX )NP (VP XX )VP )S`. Or the parts of
+speech stay, from which a small model learns sooner which word it has come to: `(S (NP /DT /NN )NP (VP /VBD )VP )S`. The
+words are not repeated, so the way back takes them from the input. What a model writes need not be a tree: `restore`
+makes one over exactly these words from any tokens, and counts what it had to mend.
 
 Nothing here recurses: how deep a tree may be does not depend on Python's stack.
 """
@@ -156,10 +157,10 @@ def _bare(label: str) -> str:
 # ---- Trees as tokens, and back
 
 
-def linearise(tree: Tree) -> list[str]:
-    """Returns the tokens of a cleaned tree: `(S`, `(NP`, `XX`, `)NP`, …"""
+def linearise(tree: Tree, tags: bool = False) -> list[str]:
+    """Returns the tokens of a cleaned tree: `(S`, `(NP`, `XX`, `)NP`, …; with `tags`, `/NN` for a noun and so on."""
     return [
-        LEAF if node.word is not None else ("(" if opens else ")") + node.label
+        ("(" if opens else ")") + node.label if node.word is None else f"/{node.label}" if tags else LEAF
         for node, opens in walk(tree)
         if opens or node.word is None
     ]
@@ -182,8 +183,9 @@ def restore(tokens: Iterable[str], leaves: Sequence[Tree]) -> tuple[Tree, Repair
     """Returns a tree over exactly these leaves from any tokens, and what had to be mended.
 
     A closing bracket closes what was opened inside it and is still open; one that matches nothing open is dropped,
-    and so are leaves that are too many. Words that are too few go to the end of the outermost constituent. There has
-    to be at least one leaf; `restore(linearise(tree), tree.leaves())` is the cleaned tree itself.
+    and so are leaves that are too many. Words that are too few go to the end of the outermost constituent. A leaf whose
+    tag is XX takes that of its token, if it has one. There has to be at least one leaf; `restore(linearise(tree),
+    tree.leaves())` is the cleaned tree itself.
     """
     top: list[Tree] = []
     open_: list[tuple[str, list[Tree]]] = []
@@ -196,10 +198,13 @@ def restore(tokens: Iterable[str], leaves: Sequence[Tree]) -> tuple[Tree, Repair
         return not children
 
     for token in tokens:
-        if token == LEAF and used < len(leaves):
-            (open_[-1][1] if open_ else top).append(leaves[used])
+        is_leaf, tag = token == LEAF or token.startswith("/"), token[1:]
+        if is_leaf and used < len(leaves):
+            leaf = leaves[used]
+            leaf = Tree(tag, (), leaf.word) if leaf.label == LEAF != token and tag else leaf
+            (open_[-1][1] if open_ else top).append(leaf)
             used += 1
-        elif token == LEAF:
+        elif is_leaf:
             surplus += 1
         elif token.startswith("(") and len(token) > 1:
             open_.append((token[1:], []))
