@@ -56,3 +56,21 @@ def toy(tmp_path_factory) -> Path:
 def copy(toy, tmp_path) -> Path:
     """A copy of the finished run, to be spoilt."""
     return Path(shutil.copytree(toy / "run", tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, or skips; `browser.get_log("browser")` returns what pages wrote to its console."""
+    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if not (program and driver):
+        pytest.skip("there is no chromium and chromedriver to open pages with (Debian: apt install chromium-driver)")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1000,900"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()

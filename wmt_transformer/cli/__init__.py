@@ -13,7 +13,19 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from wmt_transformer.cli import evaluate_parses, info, interop, ngram, paper, parse, plan, tokens, train, translate
+from wmt_transformer.cli import (
+    attention,
+    evaluate_parses,
+    info,
+    interop,
+    ngram,
+    paper,
+    parse,
+    plan,
+    tokens,
+    train,
+    translate,
+)
 from wmt_transformer.cli.files import mounted, say
 from wmt_transformer.cli.parser import parse as parse_arguments
 from wmt_transformer.config import UserError
@@ -24,6 +36,7 @@ VERBS = [
     plan.add,
     translate.add,
     parse.add,
+    attention.add,
     evaluate_parses.add,
     interop.add,
     tokens.add,

@@ -94,7 +94,8 @@ def whole_path(path: str) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, or its folder is none
+            temporary.unlink()
 
 
 def save_picture(figure: Any, path: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer import config
-from wmt_transformer.cli.files import say, whole_file
+from wmt_transformer.cli.files import save_picture, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.runs import (
     headline,
@@ -76,7 +76,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     text = prepared_data(workdir).test_text
     example = max((source for source, _ in text), key=lambda source: (len(source.split()) <= 12, len(source)))
     picture = workdir / "attention.png"
-    attention.cross_attention_map(translator, example, picture)
+    save_picture(attention.picture(attention.look(translator, example)), str(picture))
     report = {
         "config": settings.name,
         "family": settings.family,

@@ -15,10 +15,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -46,20 +44,6 @@ def pharaoh(links: Links) -> str:
     return " ".join(f"{source}-{target}" for source, target in links)
 
 
-@partial(jax.jit, static_argnames=("model", "layer"))
-def cross_attention(
-    params: Any,
-    source: Int[Array, "batch source"],
-    target: Int[Array, "batch target"],
-    *,
-    model: ModelConfig,
-    layer: int = -1,
-) -> Float[Array, "batch heads target source"]:
-    """Returns the weights of one decoder layer's heads; layers count from 0, or from the last with negative numbers."""
-    encoded = Transformer(model).apply({"params": params}, source, method="encode")
-    return _decoder_attention(model, params, encoded, source, target, layer)
-
-
 def mean_attention(
     models: Sequence[ModelConfig],
     params: Sequence[Any],
@@ -72,18 +56,18 @@ def mean_attention(
     for model, own in zip(models, params, strict=True):
         encoded = Transformer(model).apply({"params": own}, source, method="encode")
         encoded, repeated = (jnp.repeat(cast(Array, x), width, axis=0) for x in (encoded, source))
-        total += _decoder_attention(model, own, encoded, repeated, flat, -1).astype(jnp.float32).mean(axis=1)
+        total += _last_attention(model, own, encoded, repeated, flat).astype(jnp.float32).mean(axis=1)
     return cast(Array, total / len(models)).reshape(*tokens.shape, -1)
 
 
-def _decoder_attention(
-    model: ModelConfig, params: Any, encoded: Any, source: Array, target: Array, layer: int
+def _last_attention(
+    model: ModelConfig, params: Any, encoded: Any, source: Array, target: Array
 ) -> Float[Array, "batch heads target source"]:
     explicit = Transformer(dataclasses.replace(model, attention="explicit"))  # the fused path has no weights to show
     apply = cast(Any, explicit.apply)
     _, kept = apply({"params": params}, encoded, source, target, method="decode", mutable="intermediates")
-    name = f"decoder_{range(model.decoder_layers)[layer]}"
-    return kept["intermediates"][name]["cross_attention"]["attention_weights"][0]
+    last = kept["intermediates"][f"decoder_{model.decoder_layers - 1}"]
+    return last["cross_attention"]["attention_weights"][0]
 
 
 def links(weights: np.ndarray, source_words: Sequence[int], target_words: Sequence[int]) -> Links:

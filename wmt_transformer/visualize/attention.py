@@ -1,86 +1,176 @@
-"""Attention weights as a heat map, one panel a head: which source pieces each target piece looks at.
+"""What the heads of a translator look at: the weights of one sentence pair, and their heat map (§3.2.3).
 
-The figure is made without pyplot, so that drawing changes no global state and needs no display.
+The weights come from one teacher-forced pass over the pieces of both texts, as in `decode/alignment.py`. Three kinds
+are the paper's: in the encoder every source piece looks at all of them; in the decoder, whoever predicts a piece of the
+target looks at the target's pieces before it, and, across, at the source. A fourth kind, the alignment, says the last
+in words.
+
+Figures are made without pyplot, so that drawing changes no global state and needs no display.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
-from pathlib import Path
+import textwrap
+import unicodedata
+from functools import partial
+from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
-from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.config import ModelConfig, UserError
+from wmt_transformer.data.vocabulary import EOS, normalise
 from wmt_transformer.decode import alignment
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.visualize.fonts import families
+
+KINDS = ("encoder", "decoder", "cross", "alignment")
+START, END = "<start>", "<end>"
 
 
-def cross_attention_map(translator: Translator, text: str, path: Path, layer: int = -1) -> str:
-    """Translates one sentence and draws where each piece of the translation looked in the source; returns it.
+@dataclasses.dataclass(frozen=True)
+class Maps:
+    """Who looks at what: `weights[layer, head, query, key]`, whose rows sum to 1, and the names of queries and keys.
 
-    `layer` counts the decoder's layers from 0, or from the last with negative numbers; one panel a head.
+    A decoder's query is the piece that is being predicted; the keys of its self-attention are the pieces it has read,
+    which begin with the start of the sentence. An alignment has one layer, one head, words for pieces, and weights
+    that are 0 or 1.
     """
-    vocabulary, translation = translator.vocabulary, translator.translate([text])[0]
-    sides = [*vocabulary.encode(text), EOS], [*vocabulary.encode_target(translation), EOS]
-    source, target = (jnp.asarray([ids], jnp.int32) for ids in sides)
-    heads = alignment.cross_attention(translator.params, source, target, model=translator.model, layer=layer)[0]
-    results = alignment.target_pieces(vocabulary, sides[1][:-1])[0]
-    names, results = [*vocabulary.pieces(text), "<end>"], [*results, "<end>"]
-    heat_map(np.asarray(heads), names, results, path, title=f"{text}\n{translation}")
-    return translation
+
+    queries: list[str]
+    keys: list[str]
+    weights: np.ndarray
 
 
-def heat_map(
-    weights: np.ndarray,
-    source_pieces: Sequence[str],
-    target_pieces: Sequence[str],
-    path: Path,
-    title: str = "",
-) -> None:
-    """Draws attention weights into a PNG; white is 0 and the darkest blue is 1 in every panel.
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """A sentence, its translation, and the maps of every kind by its name in KINDS."""
+
+    source: str
+    target: str
+    maps: dict[str, Maps]
+
+
+def look(translator: Translator, source: str, target: str | None = None) -> Look:
+    """Returns the attention of every layer and head for a sentence and its translation.
 
     Args:
-      weights: `[target, source]`, or `[heads, target, source]` for one panel a head.
-      source_pieces, target_pieces: the labels; SentencePiece's mark of a word's start is left out.
-      path: where to write; folders on the way are created.
-      title: one line above everything.
+      source: the sentence.
+      target: what to take for its translation; None is what the translator makes of it.
 
-    Raises ValueError when the labels are not as many as the weights' rows and columns.
+    Raises UserError for an empty text, and for one longer than the model was trained for.
+    """
+    vocabulary = translator.vocabulary
+    names = [label(piece) for piece in vocabulary.pieces(source)]
+    _check("source", source, len(names), translator.longest)
+    translation = translator.translate([source])[0] if target is None else normalise(target)
+    ids = [*vocabulary.encode(source), EOS], [*vocabulary.encode_target(translation), EOS]
+    if not translation and target is None:
+        raise UserError("the run translates this sentence into nothing; give a target to look at")
+    _check("target", translation, len(ids[1]) - 1, translator.longest)
+    pieces, words = alignment.target_pieces(vocabulary, ids[1][:-1])
+    found = all_weights(translator.params, *(jnp.asarray([one], jnp.int32) for one in ids), model=translator.model)
+    weights = {kind: np.asarray(one) for kind, one in found.items()}
+    results = [label(piece) for piece in pieces]
+    maps = {
+        "encoder": Maps([*names, END], [*names, END], weights["encoder"]),
+        "decoder": Maps([*results, END], [START, *results], weights["decoder"]),
+        "cross": Maps([*results, END], [*names, END], weights["cross"]),
+    }
+    numbers = alignment.source_words(vocabulary.pieces(source))
+    linked = np.zeros((1, 1, len(translation.split()), len(normalise(source).split())), np.float32)
+    for source_word, target_word in alignment.links(weights["cross"][-1].mean(axis=0), numbers, words):
+        linked[0, 0, target_word, source_word] = 1.0
+    maps["alignment"] = Maps(translation.split(), normalise(source).split(), linked)
+    return Look(normalise(source), translation, maps)
+
+
+def _check(side: str, text: str, pieces: int, longest: int) -> None:
+    if not normalise(text):
+        raise UserError(f"the {side} is empty; give a sentence")
+    if pieces >= longest:
+        raise UserError(f"the {side} has {pieces} pieces and the model takes at most {longest - 1}; shorten it")
+
+
+@partial(jax.jit, static_argnames="model")
+def all_weights(
+    params: Any, source: Int[Array, "1 source"], target: Int[Array, "1 target"], *, model: ModelConfig
+) -> dict[str, Float[Array, "layers heads queries keys"]]:
+    """Returns the weights of every layer and head for one pair of ids, EOS included, by the kind's name."""
+    explicit = Transformer(dataclasses.replace(model, attention="explicit"))  # the fused path has no weights to show
+    apply = cast(Any, explicit.apply)
+    _, kept = apply({"params": params}, source, target, method="states", mutable="intermediates")
+
+    def stacked(stack: str, layers: int, attention: str) -> Array:
+        each = [kept["intermediates"][f"{stack}_{layer}"][attention] for layer in range(layers)]
+        return jnp.stack([one["attention_weights"][0][0].astype(jnp.float32) for one in each])
+
+    return {
+        "encoder": stacked("encoder", model.num_layers, "self_attention"),
+        "decoder": stacked("decoder", model.decoder_layers, "self_attention"),
+        "cross": stacked("decoder", model.decoder_layers, "cross_attention"),
+    }
+
+
+def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None = None) -> Any:
+    """Returns a figure: the heat maps of a kind's layer under the sentences that they are of; see `heat_map`."""
+    maps = look.maps[kind]
+    layers = len(maps.weights)
+    sentences = {"encoder": [look.source], "decoder": [look.target]}.get(kind, [look.source, look.target])
+    name = "word alignment" if kind == "alignment" else f"{kind}, layer {range(layers)[layer] + 1} of {layers}"
+    return heat_map(maps, layer, head, "\n".join([*sentences, name]))
+
+
+def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = "") -> Any:
+    """Returns a matplotlib figure: a heat map for each head of a layer, white for 0 and the darkest blue for 1.
+
+    Args:
+      layer: counted from 0, or from the last with negative numbers.
+      head: the only one to draw, counted from 0; None draws all.
+      title: what stands above everything; lines that are too long are broken.
     """
     from matplotlib.figure import Figure
 
-    heads = weights[None] if weights.ndim == 2 else weights
-    if heads.ndim != 3 or heads.shape[1:] != (len(target_pieces), len(source_pieces)):
-        expected = (len(target_pieces), len(source_pieces))
-        raise ValueError(f"weights have shape {weights.shape}; the pieces ask for [heads, ] {expected}")
-    columns = min(len(heads), 4)
-    rows = math.ceil(len(heads) / columns)
+    numbers = range(maps.weights.shape[1]) if head is None else [head]
+    columns = min(len(numbers), 4)
+    rows = math.ceil(len(numbers) / columns)
     # A cell of 0.28 inch holds its label at 9 points; beside and above it, room for the longest label.
-    width, height = 0.28 * len(source_pieces) + 1.2, 0.28 * len(target_pieces) + 1.4
-    size = (max(columns * width, 4.0), max(rows * height, 2.5) + (0.4 if title else 0.0))
-    figure = Figure(figsize=size, layout="constrained")
-    for head, panel in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        if head >= len(heads):
+    width, height = 0.28 * len(maps.keys) + 1.2, 0.28 * len(maps.queries) + 1.4
+    size = max(columns * width, 4.0), max(rows * height, 2.5)
+    letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
+    above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, letters))
+    figure = Figure(figsize=(size[0], size[1] + 0.2 * len(above.splitlines())), layout="constrained")
+    fonts = families("".join([*maps.queries, *maps.keys, title]))
+    for place, panel in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        if place >= len(numbers):
             panel.axis("off")
             continue
-        panel.imshow(heads[head], cmap="Blues", vmin=0.0, vmax=1.0)
-        panel.set_xticks(range(len(source_pieces)), [label(piece) for piece in source_pieces], rotation=90, fontsize=9)
-        panel.set_yticks(range(len(target_pieces)), [label(piece) for piece in target_pieces], fontsize=9)
+        panel.imshow(maps.weights[layer, numbers[place]], cmap="Blues", vmin=0.0, vmax=1.0)
+        panel.set_xticks(range(len(maps.keys)), maps.keys, rotation=90, fontsize=9, fontfamily=fonts)
+        panel.set_yticks(range(len(maps.queries)), maps.queries, fontsize=9, fontfamily=fonts)
         panel.xaxis.tick_top()
         panel.tick_params(length=0)
         panel.spines[:].set_color("lightgray")
-        if len(heads) > 1:
-            panel.set_xlabel(f"head {head + 1}")
-    if title:
-        figure.suptitle(title, fontsize=11, wrap=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+        if maps.weights.shape[1] > 1:
+            panel.set_xlabel(f"head {numbers[place] + 1}")
+    if above:
+        figure.suptitle(above, fontsize=11, fontfamily=fonts)
+    # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens.
+    figure.set_dpi(min(150.0, 8000 / max(figure.get_size_inches())))
+    return figure
 
 
 def label(piece: str) -> str:
-    """Returns a piece as it is read: a word's start without its mark, a continuation behind a hyphen."""
+    """Returns a piece as it is read: a word's start without its mark, a continuation behind a hyphen.
+
+    Scripts of wide letters, which are written without spaces, get no hyphen.
+    """
     if piece.startswith("▁"):
         return piece[1:] or "␣"
-    return piece if piece.startswith("<") or not piece.isalnum() else f"-{piece}"
+    part_of_word = piece.isalnum() and unicodedata.east_asian_width(piece[0]) not in "WF"
+    return f"-{piece}" if part_of_word else piece

@@ -1,0 +1,84 @@
+"""The notebooks: both editions have the same code, and it runs from top to bottom, its exercises answered."""
+
+import ast
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: it comes with the extra `test`")
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks"
+NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
+FAST = ("3_attention", "6_decoding")
+"""Those that are run with every change; the others train or compile for a minute or more."""
+
+
+def read(edition: str, name: str) -> Any:
+    return nbformat.read(FOLDER / edition / f"{name}.ipynb", as_version=4)
+
+
+def code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_the_same_notebooks_in_english_and_in_chinese_and_the_readme_names_them():
+    assert NAMES and sorted(path.stem for path in (FOLDER / "zh").glob("*.ipynb")) == NAMES
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for name in NAMES:
+        assert f"(en/{name}.ipynb)" in readme and f"(zh/{name}.ipynb)" in readme
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_editions_share_the_code_and_differ_in_prose_alone(name: str):
+    english, chinese = read("en", name), read("zh", name)
+    assert [cell.cell_type for cell in english.cells] == [cell.cell_type for cell in chinese.cells]
+    assert code(english) == code(chinese)
+    for one, other in zip(english.cells, chinese.cells, strict=True):
+        assert one.cell_type == "code" or one.source != other.source
+
+
+@pytest.mark.parametrize("edition", ["en", "zh"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_says_what_it_is_for_has_exercises_and_holds_no_output(name: str, edition: str):
+    notebook = read(edition, name)
+    nbformat.validate(notebook)
+    first = notebook.cells[0].source
+    assert f"colab.research.google.com/github/OWNER/wmt_transformer/blob/main/notebooks/{edition}/{name}.ipynb" in first
+    assert "- " in first and f"../{'zh' if edition == 'en' else 'en'}/{name}.ipynb" in first
+    answers = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "<details>" in cell.source]
+    assert len(answers) == sum("solution" in cell.metadata for cell in code(notebook)) >= 3
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code(notebook))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_uses_public_names_only(name: str):
+    for cell in code(read("en", name)):
+        lines = [line for line in cell.source.splitlines() if not line.startswith(("!", "%"))]
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            names += [node.attr] if isinstance(node, ast.Attribute) else []
+            assert not [used for used in names if used.startswith("_") and not used.startswith("__")], names
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in NAMES])
+def test_a_notebook_runs_and_its_answers_are_right(name: str, tmp_path: Path):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: it comes with the extra `test`")
+    notebook = read("en", name)
+    solved = [cell for cell in code(notebook) if "solution" in cell.metadata]
+    for cell in solved:
+        question, _, check = cell.source.partition("\n")
+        assert question.startswith("answer = ...")
+        cell.source = f"{cell.metadata.solution}\n{check}"
+    # The kernel's own backend of matplotlib is the one that shows figures.
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    client = nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env=environment)
+    for cell in solved:
+        assert [output.text for output in cell.outputs] == ["right\n"], cell.source
+    shown = [output for cell in code(notebook) for output in cell.outputs if "data" in output]
+    assert any("image/png" in output.data for output in shown)
