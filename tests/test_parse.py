@@ -85,6 +85,23 @@ def test_evaluate_scores_a_split_by_the_rules_of_evalb(workdir, capsys):
     assert "Bracketing FMeasure" in capsys.readouterr().out
 
 
+def test_a_constrained_model_writes_nothing_but_trees(workdir, toy, capsys):
+    # This one has hardly learnt anything.
+    command = "evaluate", "--workdir", workdir, "--split", "test", "--json"
+    repaired = {}
+    for beam in (1, 2):
+        for flag in ((), ("--constrained",)):
+            assert run(*command, "--beam-size", beam, *flag) == 0
+            found = json.loads(capsys.readouterr().out)
+            repaired[beam, found["constrained"]] = found["repaired"]
+            assert found["errors"] == found["skipped"] == 0
+    assert repaired == {(1, False): 6, (1, True): 0, (2, False): 6, (2, True): 0}
+    assert run("parse", "--workdir", workdir, "--constrained", "--json", "The cat sees .") == 0
+    (one,) = json.loads(capsys.readouterr().out)["parses"]
+    assert not any(one["repairs"].values()) and one["words"] == ["The", "cat", "sees", "."]
+    assert "no treebank" in refused(capsys, "evaluate", "--workdir", toy / "run", "--constrained")
+
+
 def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):
     assert run("average", "--workdir", workdir) == 0
     assert "dev F1 " in capsys.readouterr().err
@@ -130,7 +147,7 @@ def test_what_cannot_be_parsed_is_refused(workdir, toy, capsys, tmp_path):
 def test_whatever_the_model_writes_becomes_a_tree_over_the_words(workdir, monkeypatch):
     translator = Translator.load(workdir)
     output = [[Translation("(S (NP XX XX )NP", -1.5)], [Translation("(S XX XX XX XX XX )S", -2.0)]]
-    monkeypatch.setattr(Translator, "n_best", lambda self, lines, *_: output[: len(lines)])
+    monkeypatch.setattr(Translator, "n_best", lambda self, lines, *_, **__: output[: len(lines)])
     first, second = parse(translator, [leaves(["The", "cat", "sat"]), leaves(["Hi", "."])])
     assert str(first.tree) == "(S (NP (XX The) (XX cat)) (XX sat))" and first.score == -1.5
     assert (first.repairs.closed, first.repairs.leaves) == (1, 1)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from wmt_transformer.decode import beam, sampling
-from wmt_transformer.decode.tree_rules import TreeRules
+from wmt_transformer.decode.lines import Part
+from wmt_transformer.decode.tree_rules import TreeRules, for_vocabulary
 
 PAD, BOS, EOS = 0, 1, 2
 LEAF, S, S_END, NP, NP_END, OTHER = 3, 4, 5, 6, 7, 8
@@ -56,7 +57,7 @@ def compiled_search(table: jax.Array, rules: TreeRules, beam_size: int, greedy: 
 
 def search(table: np.ndarray, leaves: list[int], limits: list[int], beam_size: int, greedy: bool = False) -> Any:
     """Returns the outputs of each sentence and their scores, where these depend on position and last token."""
-    rules = TreeRules(jnp.array(leaves), jnp.array(limits), jnp.asarray(CLOSING), jnp.int32(LEAF))
+    rules = TreeRules(jnp.array(leaves), jnp.array(limits), jnp.asarray(CLOSING), jnp.arange(VOCABULARY) == LEAF)
     found = compiled_search(jnp.asarray(table), rules, beam_size, greedy)
     return [
         [(tuple(row[row != PAD].tolist()), float(score)) for row, score in zip(*of, strict=True) if np.isfinite(score)]
@@ -102,3 +103,19 @@ def test_narrow_beams_and_greedy_search_give_trees_whatever_the_model_wants(seed
     for greedy, width in ((False, 1), (False, 2), (False, 3), (True, 1)):
         for found, count, limit in zip(search(table, leaves, limits, width, greedy), leaves, limits, strict=True):
             assert found and all(tokens in trees(count, limit) for tokens, _ in found)
+
+
+def test_a_vocabularys_brackets_and_leaves_are_found_among_its_pieces():
+    words = ["(S", "XX", ")S", "(NP", ")NP", "/NN", "/", "(X", "cat", "("]
+    pieces = {
+        "<pad>": PAD,
+        "<s>": BOS,
+        "</s>": EOS,
+        **{f"\u2581{word}": i for i, word in enumerate(words, 3)},
+        "(S": 13,
+    }
+    parts = [Part(line=1, number=0, text="The cat sat", source=[], prefix=[], first_word=0)]
+    rules = for_vocabulary(pieces)(parts, np.array([9, 0], np.int32))
+    assert (rules.leaves.tolist(), rules.limits.tolist()) == ([3, 0], [9, 0])
+    assert rules.closing.tolist() == [-1, -1, -1, 5, -1, -1, 7, *[-1] * 7]  # nothing closes (X
+    assert np.flatnonzero(rules.leaf).tolist() == [4, 8]

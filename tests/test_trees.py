@@ -101,7 +101,8 @@ def test_leaves_may_keep_their_parts_of_speech():
     assert trees.restore(tokens, words) == (tree, Repairs())  # the tags are the model's …
     words[0] = Tree("PDT", (), "The")
     assert trees.restore(tokens, words)[0].leaves()[0] == words[0]  # … but where there is one already
-    assert trees.restore([*tokens, "/"], words)[1] == Repairs(leaves=1)
+    assert trees.restore([*tokens, "/NN"], words)[1] == Repairs(leaves=1)
+    assert trees.restore([*tokens, "/"], words)[1] == Repairs(dropped=1)
 
 
 def restored(tokens: str, words: str = "a b") -> tuple[str, Repairs]:

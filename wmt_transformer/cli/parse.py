@@ -24,6 +24,7 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--tokenized", action="store_true", help="words stand between spaces already, as in treebanks")
     sub.add_argument("--beam-size", type=positive, help="hypotheses kept (default: the config's; 1 is greedy)")
     sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: the config's)")
+    sub.add_argument("--constrained", action="store_true", help="let the model write nothing but trees over the words")
     sub.add_argument("--input", metavar="FILE", help="read lines from a file")
     sub.add_argument("--output", metavar="FILE", help="write to a file, whole or not at all")
     form = sub.add_mutually_exclusive_group()
@@ -60,7 +61,9 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
                 for line in lines
             ]
             parser.check_lengths(translator, sentences, count + 1)
-            found = parser.parse(translator, sentences, options.beam_size, options.alpha)
+            found = parser.parse(
+                translator, sentences, options.beam_size, options.alpha, constrained=options.constrained
+            )
             for one in found:
                 if options.json:
                     results.append(_as_json(one))

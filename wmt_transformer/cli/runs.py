@@ -64,6 +64,7 @@ def split_scores(
     split: str,
     beam_size: int | None = None,
     alpha: float | None = None,
+    constrained: bool = False,
 ) -> tuple[Any, list[str]]:
     """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
     from wmt_transformer.decode.generate import Translator
@@ -72,31 +73,41 @@ def split_scores(
     pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
     if not pairs:
         raise UserError(f"the corpus of {workdir} has no {split} split")
-    return scored(Translator.load(workdir, which), pairs, settings, beam_size, alpha)
+    return scored(Translator.load(workdir, which), pairs, settings, beam_size, alpha, constrained)
 
 
 def scored(
-    translator: Any, pairs: list[tuple[str, str]], settings: Config, beam_size: int | None, alpha: float | None = None
+    translator: Any,
+    pairs: list[tuple[str, str]],
+    settings: Config,
+    beam_size: int | None,
+    alpha: float | None = None,
+    constrained: bool = False,
 ) -> tuple[Any, list[str]]:
     """Returns the scores of the sources translated, or parsed where the corpus is a treebank, and the output lines."""
     from wmt_transformer.data import treebanks
 
     if settings.data.corpus in treebanks.CORPORA:
-        return _parsed(translator, [treebanks.gold(tree) for _, tree in pairs], beam_size, alpha)
+        return _parsed(translator, [treebanks.gold(tree) for _, tree in pairs], beam_size, alpha, constrained)
+    if constrained:
+        raise UserError(f"--constrained is for trees, and {settings.data.corpus} is no treebank; leave it out")
     from wmt_transformer.evaluate import bleu
 
     hypotheses = translator.translate([source for source, _ in pairs], beam_size, alpha, warn=say)
     return bleu.score(hypotheses, [reference for _, reference in pairs], language=settings.data.target), hypotheses
 
 
-def _parsed(translator: Any, gold: list[Any], beam_size: int | None, alpha: float | None) -> tuple[Any, list[str]]:
+def _parsed(
+    translator: Any, gold: list[Any], beam_size: int | None, alpha: float | None, constrained: bool
+) -> tuple[Any, list[str]]:
     """Parses the words of gold trees. Leaves keep the gold tags, by which EVALB tells what is punctuation."""
     from wmt_transformer.decode.parse import parse
     from wmt_transformer.evaluate import parsing
 
-    found = parse(translator, [tree.leaves() for tree in gold], beam_size, alpha, warn=say)
+    found = parse(translator, [tree.leaves() for tree in gold], beam_size, alpha, say, constrained)
     compared = [parsing.compare(tree, one.tree) for tree, one in zip(gold, found, strict=True)]
-    return TreeScores(compared, sum(any(one.repairs) for one in found)), [str(one.tree) for one in found]
+    repaired = sum(any(one.repairs) for one in found)
+    return TreeScores(compared, repaired, constrained), [str(one.tree) for one in found]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +118,8 @@ class TreeScores:
     """EVALB's counts of each sentence."""
     repaired: int
     """Outputs that were no tree over their words as they came."""
+    constrained: bool
+    """Whether the model could write nothing but trees."""
 
     def report(self) -> dict[str, Any]:
         """Returns the scores of all sentences by name, and under `lengths` these and those of at most 40 words.
@@ -120,7 +133,7 @@ class TreeScores:
         ]
         for part in parts:
             del part["tagging"]
-        return {**parts[0], "lengths": parts, "repaired": self.repaired}
+        return {**parts[0], "lengths": parts, "repaired": self.repaired, "constrained": self.constrained}
 
 
 def headline(scores: Any) -> tuple[str, float]:

@@ -49,6 +49,7 @@ def add(verb: AddVerb) -> None:
             sub.add_argument("--references", metavar="FILE", help="… against this one")
             sub.add_argument("--language", default="en", help="of the two files, for the tokenised score (default: en)")
             sub.add_argument("--compound-split", action="store_true", help="insist on that score: German only")
+            sub.add_argument("--constrained", action="store_true", help="parsing: let it write nothing but trees")
 
     sub = verb(score)
     sub.add_argument("--workdir", required=True, action="append", help="folder of the run" + several)
@@ -175,7 +176,9 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
         about = description(workdir, options.checkpoint, options.split, options.beam_size, options.alpha)
         if options.compound_split:
             bleu.check_compound_split(about["target"])
-        scores, hypotheses = split_scores(workdir, options.checkpoint, options.split, options.beam_size, options.alpha)
+        scores, hypotheses = split_scores(
+            workdir, options.checkpoint, options.split, options.beam_size, options.alpha, options.constrained
+        )
         output = workdir / f"{options.split}.{'trees' if isinstance(scores, TreeScores) else 'hypotheses.txt'}"
         with whole_file(str(output)) as out:
             out.writelines(f"{line}\n" for line in hypotheses)

@@ -166,6 +166,11 @@ def linearise(tree: Tree, tags: bool = False) -> list[str]:
     ]
 
 
+def is_leaf(token: str) -> bool:
+    """Returns whether a token of `linearise` stands for a word."""
+    return token == LEAF or (token.startswith("/") and len(token) > 1)
+
+
 class Repairs(NamedTuple):
     """What `restore` had to mend; all 0 for the tokens of a tree."""
 
@@ -198,13 +203,12 @@ def restore(tokens: Iterable[str], leaves: Sequence[Tree]) -> tuple[Tree, Repair
         return not children
 
     for token in tokens:
-        is_leaf, tag = token == LEAF or token.startswith("/"), token[1:]
-        if is_leaf and used < len(leaves):
+        if is_leaf(token) and used < len(leaves):
             leaf = leaves[used]
-            leaf = Tree(tag, (), leaf.word) if leaf.label == LEAF != token and tag else leaf
+            leaf = Tree(token[1:], (), leaf.word) if leaf.label == LEAF != token else leaf
             (open_[-1][1] if open_ else top).append(leaf)
             used += 1
-        elif is_leaf:
+        elif is_leaf(token):
             surplus += 1
         elif token.startswith("(") and len(token) > 1:
             open_.append((token[1:], []))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,10 @@ from wmt_transformer.config import DecodeConfig, ModelConfig
 from wmt_transformer.data.vocabulary import BOS, EOS, PAD
 from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
-from wmt_transformer.decode.rules import Rules
+from wmt_transformer.decode.rules import Rule, Rules
+
+MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
+"""Makes the rule of a batch from its parts and the most tokens of each row; behind the parts there are empty rows."""
 
 
 class Output(NamedTuple):
@@ -48,6 +51,7 @@ def decode(
     sampler: sampling.Sampler,
     seed: int,
     alignments: bool,
+    rule: MakeRule | None = None,
 ) -> list[list[Output]]:
     """Returns up to `count` hypotheses of each part, at least one, best first.
 
@@ -55,6 +59,7 @@ def decode(
       positions: what no sequence is longer than.
       sampler: is used where the beam is 1.
       seed: with a part's line and number, decides what is drawn for it.
+      rule: makes the rule of each batch, in place of the lengths and prefixes of `settings` and the parts.
     """
     results: list[list[Output]] = [[] for _ in parts]
     by_rows, shards = _rows_over_devices()
@@ -78,7 +83,7 @@ def decode(
             params,
             padded([part.source for part in batch], rows, length),
             max_lengths,
-            _rules(batch, rows, settings, longest_prefix) if ruled else None,
+            rule(batch, max_lengths) if rule else _rules(batch, rows, settings, longest_prefix) if ruled else None,
             np.float32(settings.alpha),
             np.float32(settings.beta),
             np.uint32(seed),
@@ -130,7 +135,7 @@ def _decode(
     params: tuple[Any, ...],
     source: jax.Array,
     max_lengths: jax.Array,
-    rules: Rules | None,
+    rules: Rule | None,
     alpha: jax.Array,
     beta: jax.Array,
     seed: jax.Array,

@@ -132,6 +132,7 @@ class Translator:
         sampler: sampling.Sample | None = None,
         seed: int = 1,
         alignments: bool = False,
+        rule: batched.MakeRule | None = None,
     ) -> list[list[Translation]]:
         """Returns up to `count` translations of each sentence, best first.
 
@@ -151,6 +152,7 @@ class Translator:
           sampler: draws translations at random instead of searching for the best; scores are log-probabilities.
           seed: with the line's number, decides what is drawn for it, whatever else is translated.
           alignments: adds word alignments and attention to each translation (see `decode/alignment.py`).
+          rule: what outputs must be (see `decode/tree_rules.py`), in place of lengths and prefixes.
 
         Returns:
           One list for each sentence. A line that was cut into parts has the parts' translations joined, the
@@ -194,6 +196,7 @@ class Translator:
             sampler=sampler or sampling.Greedy(),
             seed=seed,
             alignments=alignments,
+            rule=rule,
         )
         for part, some in zip(parts, outputs, strict=True):
             found[part.line - first_line].append([self._translation(part, output) for output in some])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from wmt_transformer.config import UserError
 from wmt_transformer.data import trees
 from wmt_transformer.data.trees import Repairs, Tree
+from wmt_transformer.decode import tree_rules
 from wmt_transformer.decode.generate import Translator
 
 
@@ -31,13 +32,16 @@ def parse(
     beam_size: int | None = None,
     alpha: float | None = None,
     warn: Callable[[str], None] | None = None,
+    constrained: bool = False,
 ) -> list[Parse]:
     """Returns the tree of each sentence, which is given by its leaves: at least one, words with their tags.
 
     `beam_size` and `alpha` are the config's by default; `warn` is told of sentences longer than any in training.
+    `constrained` lets the model write nothing but trees over the words.
     """
     lines = [" ".join(leaf.word or "" for leaf in leaves) for leaves in sentences]
-    found = translator.n_best(lines, 1, beam_size, alpha, warn)
+    rule = tree_rules.for_vocabulary(translator.vocabulary.ids()) if constrained else None
+    found = translator.n_best(lines, 1, beam_size, alpha, warn, rule=rule)
     return [
         Parse(*trees.restore(best.text.split(), leaves), best.score)
         for (best,), leaves in zip(found, sentences, strict=True)

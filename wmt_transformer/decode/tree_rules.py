@@ -1,13 +1,18 @@
 """What makes an output a tree over its sentence's words (§6.3): brackets match, and there is a leaf for each word.
 
-With these rules search and sampling see nothing else, so no output needs repair; there is always room left for what
+With this rule search and sampling see nothing else, so no output needs repair; there is always room left for what
 must still come, so none is cut. As with `rules.Rules`, what is allowed keeps the model's own log-probability.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from wmt_transformer.data import trees
+from wmt_transformer.decode.lines import Part
 
 
 class TreeRules(NamedTuple):
@@ -23,8 +28,8 @@ class TreeRules(NamedTuple):
     """Most tokens of each output, EOS included: the search's own limits."""
     closing: Int[Array, "vocabulary"]
     """The bracket that closes each opening bracket; -1 for every other token."""
-    leaf: Int[Array, ""]
-    """The token that stands for a word."""
+    leaf: Bool[Array, "vocabulary"]
+    """Whether a token stands for a word."""
 
     def allow(
         self,
@@ -44,7 +49,7 @@ class TreeRules(NamedTuple):
         # The innermost open bracket is the last that led to the depth we are at.
         places = jnp.where((level > 0) & (depths == depth[..., None]), jnp.arange(tokens.shape[-1]), -1)
         innermost = jnp.take_along_axis(tokens, places.max(axis=-1, keepdims=True), axis=-1)
-        left = self.leaves[:, None] - (tokens == self.leaf).sum(axis=-1)
+        left = self.leaves[:, None] - self.leaf[tokens].sum(axis=-1)
         inside, begins = depth > 0, index == 0
         has_child = levels[tokens[:, :, jnp.maximum(index - 1, 0)]] <= 0
         spare = self.limits[:, None] - index - (left + depth + 1)  # beyond the leaves, brackets and EOS still to come
@@ -55,6 +60,23 @@ class TreeRules(NamedTuple):
         token = jnp.arange(opens.size)
         allowed = opens & may_open[..., None]
         allowed |= (token == self.closing[innermost]) & may_close[..., None]
-        allowed |= (token == self.leaf) & (inside & (left > 0))[..., None]
+        allowed |= self.leaf & (inside & (left > 0))[..., None]
         allowed |= (token == eos) & may_end[..., None]
         return jnp.where(allowed, log_probs, -jnp.inf)
+
+
+def for_vocabulary(pieces: dict[str, int]) -> Callable[[Sequence[Part], np.ndarray], TreeRules]:
+    """Returns what makes the rule of a batch, for a vocabulary of these pieces and ids (see `data/trees.py`)."""
+    words = {piece[1:]: token for piece, token in pieces.items() if piece.startswith("\u2581")}
+    closing, leaf = np.full(len(pieces), -1, np.int32), np.zeros(len(pieces), np.bool_)
+    for word, token in words.items():
+        leaf[token] = trees.is_leaf(word)
+        if word.startswith("("):
+            closing[token] = words.get(f"){word[1:]}", -1)
+
+    def rule(parts: Sequence[Part], limits: np.ndarray) -> TreeRules:
+        leaves = np.zeros_like(limits)
+        leaves[: len(parts)] = [len(part.text.split()) for part in parts]
+        return TreeRules(*map(jnp.asarray, (leaves, limits, closing, leaf)))
+
+    return rule
