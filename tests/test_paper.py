@@ -58,7 +58,7 @@ def test_the_reports_that_are_kept_are_readable():
 
 
 def test_every_command_names_a_config_that_is_shipped():
-    rows = [row for row in (*paper.TABLE_2, *paper.TABLE_3) if row.config]
+    rows = [row for row in (*paper.TABLE_2, *paper.TABLE_3, *paper.TABLE_4) if row.config]
     assert {row.config for row in rows} <= set(config.shipped_configs())
     table3 = {name for name in config.shipped_configs() if name.startswith("table3_")}
     assert table3 <= {row.config for row in rows}
@@ -70,6 +70,12 @@ def test_every_command_names_a_config_that_is_shipped():
     ]
     (row,) = (row for row in paper.TABLE_3 if row.config == "table3_e")
     assert row.commands[1:] == ["wmt-transformer evaluate --workdir runs/table3_e --split dev --checkpoint latest"]
+    parsers = [row for row in paper.TABLE_4 if row.row.startswith("Transformer")]
+    assert [row.config for row in parsers] == ["parsing_wsj", "parsing_semi_supervised"]
+    assert parsers[0].commands == [
+        "wmt-transformer train parsing_wsj --workdir runs/parsing_wsj --data.path TREEBANK",
+        "wmt-transformer evaluate --workdir runs/parsing_wsj --split test",
+    ]
 
 
 def test_the_figures_of_table_3_are_those_that_its_configs_name():
@@ -104,6 +110,25 @@ def test_table_3_takes_single_checkpoints_on_the_development_set(tmp_path: Path,
     write(tmp_path, "dev.json", split="dev", checkpoint="one", perplexity=4.95, parameters=63_045_632)
     ours = table(capsys, "--reports", tmp_path)["table3"][base]["ours"]
     assert (ours["perplexity"], ours["bleu"], ours["parameters"]) == (4.95, 27.1, pytest.approx(63.0, abs=0.1))
+
+
+def test_table_4_takes_f1_of_section_23_and_says_whether_the_output_was_constrained(tmp_path: Path, capsys):
+    row = "Transformer (4 layers), WSJ only"
+    report = {
+        "config": "parsing_wsj", "family": "paper", "changed": [], "source": "en", "target": "tree", "split": "test",
+        "checkpoint": "one", "step": 50_000, "f1": 90.1, "repaired": 3, "constrained": False,
+    }  # fmt: skip
+    (tmp_path / "wsj.json").write_text(json.dumps(report))
+    ours = table(capsys, "--reports", tmp_path)["table4"][row]["ours"]
+    assert ours == {"f1": 90.1, "family": "paper", "changed": [], "checkpoint": "one", "file": "wsj.json"}
+    assert run("paper", "--reports", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "F1 90.1, family paper, one checkpoint" in out and out.count("not yet run") == 4 + 20 + 1
+    (tmp_path / "wsj.json").write_text(json.dumps(report | {"constrained": True}))
+    assert table(capsys, "--reports", tmp_path)["table4"][row]["ours"]["changed"] == ["constrained to trees"]
+    del report["f1"]
+    (tmp_path / "wsj.json").write_text(json.dumps(report))
+    assert "wsj.json is not a report: f1 is missing" in refused(capsys, "paper", "--reports", tmp_path)
 
 
 def test_the_report_nearest_to_the_paper_counts_and_what_differs_is_said(tmp_path: Path, capsys):
