@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 from commands import refused, run
+from hypothesis import given
+from hypothesis import strategies as st
 
+from wmt_transformer.data import trees
 from wmt_transformer.data.trees import Tree, read
 from wmt_transformer.evaluate import parsing
 
@@ -76,6 +79,30 @@ def test_nothing_to_score_is_zero_and_long_sentences_are_left_out_when_asked():
     right = parsing.compare(tree("(S (N x) (N y) (N z))"), tree("(S (N x) (N y) (N z))"))
     assert parsing.total([wrong, right], max_length=2).recall == 0.0
     assert parsing.total([wrong, right], max_length=3).recall == pytest.approx(100 / 3)
+
+
+ODD = st.recursive(
+    st.builds(
+        lambda tag, word: Tree(tag, (), word),
+        st.sampled_from(["NN", ".", ",", "-NONE-", "-LRB-", "PRT", "NN-1", ".-1", "``"]),
+        st.sampled_from("ab."),
+    ),
+    lambda inside: st.builds(
+        Tree,
+        st.sampled_from(["S", "NP", "NP-SBJ-1", "NP=2", "PRT", "ADVP", "ADVP|PRT", "TOP", "TOP-1", ","]),
+        st.lists(inside, min_size=1, max_size=3).map(tuple),
+    ),
+    max_leaves=12,
+)
+
+
+@given(ODD, ODD)
+def test_the_clean_up_changes_no_score(gold: Tree, other: Tree):
+    clean = trees.clean(gold)
+    if clean is not None:
+        assert parsing.compare(gold, other) == parsing.compare(clean, other)
+        assert parsing.compare(other, gold) == parsing.compare(other, clean)
+        assert parsing.compare(gold, gold) == parsing.compare(clean, clean) == parsing.compare(gold, clean)
 
 
 # ---- Against EVALB
@@ -159,10 +186,10 @@ def perturbed(node: Tree, draw: random.Random, rate: float) -> list[Tree]:
     return [Tree(label, tuple(children))]
 
 
-def gold_and_parses(trees: Iterable[Tree], draw: random.Random) -> list[tuple[str, str]]:
+def gold_and_parses(golds: Iterable[Tree], draw: random.Random) -> list[tuple[str, str]]:
     """Returns lines of trees and of parses of very different quality, without those too big for EVALB's arrays."""
     pairs = []
-    for gold in trees:
+    for gold in golds:
         parts = perturbed(gold, draw, rate=draw.choice([0.01, 0.2, 1.0]))
         parse = str(Tree("TOP", tuple(parts)) if len(parts) > 1 else parts[0])
         chance = draw.random()
@@ -218,8 +245,8 @@ def test_every_line_agrees_with_evalb_on_perturbed_treebanks(
     if not path.is_file():
         pytest.skip(f"there is no {path}")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        trees = read((line.rstrip("\n") for line in lines), str(path))
-        pairs = gold_and_parses(itertools.islice(trees, count), random.Random(2))
+        golds = read((line.rstrip("\n") for line in lines), str(path))
+        pairs = gold_and_parses(itertools.islice(golds, count), random.Random(2))
     assert len(pairs) > 0.95 * count
     scores = assert_agree(evalb, tmp_path, pairs, max_length=25)
     assert 50 < scores.f1 < 95 and scores.errors > 10 and scores.skipped > 3 and 0 < scores.exact_match < 90

@@ -70,13 +70,14 @@ def test_traces_go_with_the_constituents_that_they_leave_empty():
 
 
 def test_function_tags_and_indices_go_and_brackets_that_are_words_stay():
-    text = "(S (NP-SBJ-1 (-LRB- -LRB-) (PRP$ its) (-RRB- -RRB-)) (PRT|ADVP (RP up)) (NP=2 (NN|JJ x)) (NP-LGS=3 (CD 1)))"
-    assert cleaned(text) == ("(S (NP (-LRB- -LRB-) (PRP$ its) (-RRB- -RRB-)) (ADVP (RP up)) (NP (NN x)) (NP (CD 1)))")
+    text = "(S (NP-SBJ-1 (-LRB- -LRB-) (PRP$ its) (-RRB- -RRB-)) (PRT (RP up)) (NP=2 (NN|JJ x)) (NP-LGS=3 (CD 1)))"
+    assert cleaned(text) == "(S (NP (-LRB- -LRB-) (PRP$ its) (-RRB- -RRB-)) (ADVP (RP up)) (NP (NN|JJ x)) (NP (CD 1)))"
 
 
 def test_the_bracket_around_the_sentence_goes_unless_there_is_no_single_constituent_in_it():
     assert cleaned("( (S (NN a)))") == cleaned("(TOP (S (NN a)))") == cleaned("(S1 (S (NN a)))") == "(S (NN a))"
     assert cleaned("( (S (NN a)) (. .))") == "(TOP (S (NN a)) (. .))"
+    assert cleaned("(ROOT (S (NN a)) (. .))") == "(TOP (S (NN a)) (. .))"
     assert cleaned("( (NN a))") == cleaned("(NN a)") == "(TOP (NN a))"
 
 

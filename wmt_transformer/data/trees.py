@@ -126,8 +126,9 @@ class _Open(NamedTuple):
 def clean(tree: Tree) -> Tree | None:
     """Returns the tree as parsers are trained and scored on, None where nothing is left of it.
 
-    Traces (-NONE-) go, and the constituents that they leave empty; labels lose function tags and indices
-    (NP-SBJ-1, NP=2, PRT|ADVP); PRT becomes ADVP, no label TOP; the TOP bracket around a single constituent goes.
+    Traces (-NONE-) go, and the constituents that they leave empty; their labels lose functions and indices (NP-SBJ-1,
+    NP=2); PRT becomes ADVP, no label TOP; the TOP bracket around a single constituent goes. EVALB does the same, so it
+    scores a cleaned tree as it does the tree itself (but for ROOT, S1 and brackets without a label, which it counts).
     """
     above: list[list[Tree]] = [[]]
     for node, opens in walk(tree):
@@ -138,19 +139,19 @@ def clean(tree: Tree) -> Tree | None:
         if node.word is None and children:
             above[-1].append(Tree(_bare(node.label), children))
         elif node.word is not None and node.label != "-NONE-":
-            above[-1].append(Tree(_bare(node.label), (), node.word))
+            above[-1].append(Tree(node.label, (), node.word))
     if not above[0]:
         return None
     (top,) = above[0]
     while top.label in TOPS and len(top.children) == 1 and top.children[0].word is None:
         (top,) = top.children
-    return top if top.word is None else Tree("TOP", (top,))
+    if top.word is not None:
+        return Tree("TOP", (top,))
+    return Tree("TOP", top.children) if top.label in TOPS else top
 
 
 def _bare(label: str) -> str:
-    if label.startswith("-"):  # -LRB-, -RRB-
-        return label
-    label = re.split(r"[-=|]", label, maxsplit=1)[0]
+    label = re.split("[-=]", label, maxsplit=1)[0]
     return "ADVP" if label == "PRT" else label or "TOP"
 
 
