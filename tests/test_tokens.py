@@ -1,5 +1,6 @@
 """Tokens that one can see: every byte of the text is some token's, and characters are never torn."""
 
+import html
 import json
 import re
 import shutil
@@ -85,6 +86,12 @@ def test_a_page_shows_markup_as_text_and_needs_nothing_else(words: Vocabulary):
     page = tokens.page("<script>alert(1)</script> &amp; {x}", [tokens.view(words, "<script>&amp; {x}", "<b>")])
     assert "<script" not in page and "<b>&lt;" in page and "http" not in page
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["&lt;b&gt;"]
+
+
+def test_a_notebook_shows_the_page_in_a_frame(words: Vocabulary):
+    seen = tokens.view(words, 'a "<b>"')
+    frame = re.fullmatch(r'<iframe srcdoc="([^"]*)" style="[^"]*"></iframe>', seen._repr_html_())
+    assert frame and html.unescape(frame[1]) == tokens.page('a "<b>"', [seen])
 
 
 def test_a_browser_shows_the_page(words: Vocabulary, tmp_path: Path):

@@ -46,6 +46,11 @@ class View(NamedTuple):
         """All tokens in their order."""
         return [token for group in self.groups for token in group.tokens]
 
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the page in a frame of its own."""
+        inner = html.escape(page("".join(group.text for group in self.groups), [self]), quote=True)
+        return f'<iframe srcdoc="{inner}" style="width: 100%; height: 26rem; border: 0"></iframe>'
+
 
 def view(vocabulary: Vocabulary, text: str, name: str = "vocabulary") -> View:
     """Returns how a vocabulary cuts a text. The space that SentencePiece puts before it is no part of the text."""
