@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import refused, run
 
+from wmt_transformer.config import Config, to_json
 from wmt_transformer.data import trees
 from wmt_transformer.data.treebank_words import leaves
 from wmt_transformer.decode.generate import Translator
@@ -27,13 +28,13 @@ def get_config():
         data=DataConfig(
             corpus="trees", source="en", target="tree", path={path!r}, train_files=("train.trees",),
             dev_files=("held_out.trees",), test_files=("held_out.trees",), vocabulary_size=310,
-            max_length=40, source_tokens=256, target_tokens=256, num_shapes=2,
+            tree_leaves="numbers", max_length=40, source_tokens=256, target_tokens=256, num_shapes=2,
         ),
         train=TrainConfig(
-            steps=8, warmup_steps=10, log_every=4, evaluate_every=4, checkpoint_every=4, evaluate_pairs=4,
+            steps=8, warmup_steps=10, log_every=4, evaluate_every=4, checkpoint_every=4, evaluate_pairs=6,
             show_translations=1,
         ),
-        decode=DecodeConfig(beam_size=2, extra_length=10),
+        decode=DecodeConfig(beam_size=1, extra_length=8),
     )
 """
 
@@ -46,8 +47,7 @@ def workdir(tmp_path_factory) -> Path:
     os.environ["WMT_TRANSFORMER_CACHE"] = str(folder / "cache")
 
     def noun_phrase() -> str:
-        noun = f"(NP (DT {draw.choice(['the', 'a'])}) (NN {draw.choice(['cat', 'dog', 'bird', 'fish'])}))"
-        return noun if draw.random() < 0.7 else f"(NP {noun} (PP (IN of) {noun_phrase()}))"
+        return f"(NP (DT {draw.choice(['the', 'a'])}) (NN {draw.choice(['cat', 'dog', 'bird', 'fish'])}))"
 
     for name, count in (("train", 100), ("held_out", 6)):
         lines = [f"(S {noun_phrase()} (VP (VBZ sees) {noun_phrase()}) (. .))" for _ in range(count)]
@@ -69,7 +69,7 @@ def test_training_measures_f1_on_the_development_trees(workdir, capsys):
 
 
 def test_evaluate_scores_a_split_by_the_rules_of_evalb(workdir, capsys):
-    assert run("evaluate", "--workdir", workdir, "--split", "test", "--beam-size", 1, "--json") == 0
+    assert run("evaluate", "--workdir", workdir, "--split", "test", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert {"recall", "precision", "f1", "exact_match", "crossing", "repaired", "lengths"} <= set(found)
     assert (found["beam_size"], found["split"], found["sentences"], found["errors"]) == (1, "test", 6, 0)
@@ -108,17 +108,18 @@ def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):
 
 
 def test_parse_gives_one_tree_over_the_words_of_each_line(workdir, capsys, monkeypatch, tmp_path):
-    text = "The cat doesn't see (a dog).\nhi"
+    text = "The cat doesn't (a).\nhi"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert run("parse", "--workdir", workdir) == 0
     found = [next(trees.read([line], "out")) for line in capsys.readouterr().out.splitlines()]
     assert [tree.words() for tree in found] == [
-        ["The", "cat", "does", "n't", "see", "-LRB-", "a", "dog", "-RRB-", "."], ["hi"]
+        ["The", "cat", "does", "n't", "-LRB-", "a", "-RRB-", "."], ["hi"]
     ]  # fmt: skip
     assert found[0].leaves()[-1].label == "."  # punctuation has its tag
 
     (tmp_path / "in.txt").write_text("The cat. sees it's dog .\n")
-    assert run("parse", "--workdir", workdir, "--tokenized", "--input", tmp_path / "in.txt", "--json") == 0
+    beam = ("--beam-size", 2, "--alpha", 0.3)
+    assert run("parse", "--workdir", workdir, "--tokenized", "--input", tmp_path / "in.txt", "--json", *beam) == 0
     (one,) = json.loads(capsys.readouterr().out)["parses"]
     assert one["words"] == "The cat. sees it's dog .".split()  # noqa: SIM905
     assert next(trees.read([one["tree"]], "out")).words() == one["words"]
@@ -132,11 +133,12 @@ def test_parse_draws_trees_for_people(workdir, capsys, tmp_path):
     assert "sees" in (tmp_path / "tree.svg").read_text()
 
 
-def test_what_cannot_be_parsed_is_refused(workdir, toy, capsys, tmp_path):
+def test_what_cannot_be_parsed_is_refused(workdir, capsys, tmp_path):
     assert "line 2 is empty" in refused(capsys, "parse", "--workdir", workdir, "The cat .", " ")
     long = " ".join(["cat"] * 50)
-    assert "line 1 has 50 pieces, training saw at most 39" in refused(capsys, "parse", "--workdir", workdir, long)
-    assert "which is no treebank; use translate" in refused(capsys, "parse", "--workdir", toy / "run", "hi")
+    assert "line 1 has 100 pieces, training saw at most 39" in refused(capsys, "parse", "--workdir", workdir, long)
+    (tmp_path / "config.json").write_text(to_json(Config()))  # a run that translates
+    assert "wmt14, which is no treebank; use translate" in refused(capsys, "parse", "--workdir", tmp_path, "hi")
     assert "--svg draws one sentence" in refused(
         capsys, "parse", "--workdir", workdir, "--svg", tmp_path / "x.svg", "a", "b"
     )

@@ -130,9 +130,12 @@ def test_the_model_sees_words_and_brackets_each_bracket_one_piece_and_dev_keeps_
     assert (words.decode(target), len(target)) == (brackets, 10 + 1) and target[-1] == EOS
     assert prepared.dev_text[5] == ("The mel elms .", lines[5])
     assert words.decode(prepared.dev.pair(5)[1]) == brackets
-    tagged = prepare(dataclasses.replace(data, tree_leaves="tags"), tmp_path / "tagged", lambda line: None)
-    assert tagged.vocabulary.pieces("(S (NP /DT /NN )NP /. )S")[2:5] == ["\u2581/DT", "\u2581/NN", "\u2581)NP"]
-    assert tagged.vocabulary.decode(tagged.dev.pair(0)[1]) == "(S (NP /DT /NN )NP (VP /VBZ )VP /. )S"
+    numbered = prepare(dataclasses.replace(data, tree_leaves="numbers"), tmp_path / "numbered", lambda line: None)
+    assert numbered.vocabulary.pieces("(S (NP X1 X2 )NP")[2:4] == ["\u2581X1", "\u2581X2"]
+    source, target = numbered.dev.pair(5)
+    assert numbered.vocabulary.decode(source) == "X1 The X2 mel X3 elms X4 ."
+    assert numbered.vocabulary.decode(target) == "(S (NP X1 X2 )NP (VP X3 )VP X4 )S"
+    assert numbered.dev_text == prepared.dev_text
     assert words.decode(words.encode("XXL (SBAR (NP x")) == "XXL (SBAR (NP x"  # a label never seen is spelt
 
 

@@ -94,16 +94,15 @@ def test_a_tree_becomes_the_tokens_of_vinyals_et_al():
     assert trees.linearise(tree) == ["(S", "(NP", "XX", ")NP", "(VP", "XX", "(NP", "XX", "XX", ")NP", ")VP", "XX", ")S"]
 
 
-def test_leaves_may_keep_their_parts_of_speech():
+def test_words_may_be_numbered_on_both_sides():
     tree = one(CAT)
-    tokens = trees.linearise(tree, tags=True)
-    assert " ".join(tokens) == "(S (NP /DT /NN )NP (VP /VBD )VP /. )S"
-    words = [Tree("XX", (), word) for word in tree.words()]
-    assert trees.restore(tokens, words) == (tree, Repairs())  # the tags are the model's …
-    words[0] = Tree("PDT", (), "The")
-    assert trees.restore(tokens, words)[0].leaves()[0] == words[0]  # … but where there is one already
-    assert trees.restore([*tokens, "/NN"], words)[1] == Repairs(leaves=1)
-    assert trees.restore([*tokens, "/"], words)[1] == Repairs(dropped=1)
+    assert trees.number(tree.words()) == ["X1", "The", "X2", "cat", "X3", "sat", "X4", "."]
+    tokens = trees.linearise(tree, numbered=True)
+    assert " ".join(tokens) == "(S (NP X1 X2 )NP (VP X3 )VP X4 )S"
+    assert trees.restore(tokens, tree.leaves()) == (tree, Repairs())
+    assert trees.restore([*tokens, "X9"], tree.leaves())[1] == Repairs(leaves=1)
+    long = trees.linearise(Tree("NP", tuple(tree.leaves() * 20)), numbered=True)
+    assert (long[64], long[65]) == ("X64", "X1")  # from 1 again
 
 
 def restored(tokens: str, words: str = "a b") -> tuple[str, Repairs]:

@@ -111,8 +111,8 @@ class DataConfig:
     """Treebanks: how often an epoch has the trees of the corpus itself, then of each of `train_files`; () is once."""
     train_pairs: int | None = None
     """Use at most this many training pairs (phrasebook: generate this many)."""
-    tree_leaves: Literal["XX", "tags"] = "XX"
-    """Treebanks: what the model writes for a word: XX (Vinyals et al. 2014), or its part of speech."""
+    tree_leaves: Literal["XX", "numbers"] = "XX"
+    """Treebanks: what stands for a word in a tree: XX (Vinyals et al. 2014), or a number that the source has too."""
     vocabulary_size: int = 37000
     """Pieces in the vocabulary shared by both languages."""
     vocabulary_model: Literal["bpe", "unigram"] = "bpe"

@@ -64,9 +64,9 @@ def load(data: DataConfig, split: Split) -> Iterator[Pair]:
     return itertools.islice(pairs, data.train_pairs) if split == "train" else pairs
 
 
-def spelling(data: DataConfig) -> Callable[[str], str]:
-    """Returns what makes of a target that `load` yields the text that the model learns to write."""
-    return partial(treebanks.spelling, data) if data.corpus in treebanks.CORPORA else lambda target: target
+def spelling(data: DataConfig) -> Callable[[str, str], Pair]:
+    """Returns what makes of a pair that `load` yields the text that the model sees of it."""
+    return partial(treebanks.spelling, data) if data.corpus in treebanks.CORPORA else lambda *pair: pair
 
 
 def symbols(data: DataConfig, targets: Iterable[str]) -> list[str]:

@@ -218,7 +218,7 @@ def _build(
         raise UserError(f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio")
     spell = corpora.spelling(data)
     pairs = _text(folder, "dev", data.source, data.target)
-    dev = [[normalise(source), normalise(spell(target))] for source, target in pairs]
+    dev = [map(normalise, spell(*pair)) for pair in pairs]
     tokens.write(folder, "dev", [tokens.encode_pairs(words, dev, dtype)])
 
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
@@ -263,7 +263,7 @@ def _normalise_train(data: DataConfig, path: Path, report: Callable[[str], None]
             counts["read"] += 1
             if counts["read"] % 1_000_000 == 0:
                 report(f"read {counts['read']:,} pairs")
-            source, target = normalise(source), normalise(spell(target))
+            source, target = map(normalise, spell(source, target))
             if not source or not target:
                 counts["empty"] += 1
                 continue

@@ -81,9 +81,11 @@ def load(data: DataConfig, split: str) -> Iterator[tuple[str, str]]:
             yield " ".join(tree.words()), str(tree)
 
 
-def spelling(data: DataConfig, tree: str) -> str:
-    """Returns what the model learns to write for a tree of `load`: its brackets, `(S (NP XX XX )NP … )S`."""
-    return " ".join(trees.linearise(gold(tree), tags=data.tree_leaves == "tags"))
+def spelling(data: DataConfig, words: str, tree: str) -> tuple[str, str]:
+    """Returns what the model sees of a pair of `load`: of the tree its brackets alone, `(S (NP XX XX )NP … )S`."""
+    numbered = data.tree_leaves == "numbers"
+    source = " ".join(trees.number(words.split())) if numbered else words
+    return source, " ".join(trees.linearise(gold(tree), numbered))
 
 
 def gold(tree: str) -> Tree:

@@ -1,10 +1,11 @@
 """Constituency trees: Penn brackets in and out, the usual clean-up, and trees as sequences of tokens (§6.3).
 
 A tree becomes the tokens that Vinyals et al. 2014 (Grammar as a Foreign Language) trained on: depth first, a label on
-the closing bracket too, every word with its part of speech as XX: `(S (NP XX XX )NP (VP XX )VP )S`. Or the parts of
-speech stay, from which a small model learns sooner which word it has come to: `(S (NP /DT /NN )NP (VP /VBD )VP )S`. The
-words are not repeated, so the way back takes them from the input. What a model writes need not be a tree: `restore`
-makes one over exactly these words from any tokens, and counts what it had to mend.
+the closing bracket too, every word with its part of speech as XX: `(S (NP XX XX )NP (VP XX )VP )S`. A small model
+takes long to learn which word it has come to. Where words are numbered in both, `X1 The X2 cat X3 sat` and `(S (NP X1
+X2 )NP (VP X3 )VP )S`, it can read that. The words are not repeated, so the way back takes them from the input. What a
+model writes need not be a tree: `restore` makes one over exactly these words from any tokens, and counts what it had to
+mend.
 
 Nothing here recurses: how deep a tree may be does not depend on Python's stack.
 """
@@ -12,6 +13,7 @@ Nothing here recurses: how deep a tree may be does not depend on Python's stack.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +25,8 @@ from wmt_transformer.data import text_files
 
 LEAF = "XX"
 """Stands for a word and its part of speech."""
+NUMBERS = 64
+"""Words are numbered from 1 to this, and then again from 1."""
 TOPS = ("TOP", "ROOT", "S1")
 """Labels of the bracket around a whole sentence, which is no constituent; some treebanks leave it without one."""
 
@@ -158,18 +162,30 @@ def _bare(label: str) -> str:
 # ---- Trees as tokens, and back
 
 
-def linearise(tree: Tree, tags: bool = False) -> list[str]:
-    """Returns the tokens of a cleaned tree: `(S`, `(NP`, `XX`, `)NP`, …; with `tags`, `/NN` for a noun and so on."""
+def names(numbered: bool) -> list[str]:
+    """Returns what stands for the first word, for the second and so on, and then again from the first."""
+    return [f"X{number}" for number in range(1, NUMBERS + 1)] if numbered else [LEAF]
+
+
+def linearise(tree: Tree, numbered: bool = False) -> list[str]:
+    """Returns the tokens of a cleaned tree: `(S`, `(NP`, `XX`, `)NP`, …; numbered, X1 for the first word and so on."""
+    leaves = itertools.cycle(names(numbered))
     return [
-        ("(" if opens else ")") + node.label if node.word is None else f"/{node.label}" if tags else LEAF
+        ("(" if opens else ")") + node.label if node.word is None else next(leaves)
         for node, opens in walk(tree)
         if opens or node.word is None
     ]
 
 
+def number(words: Iterable[str]) -> list[str]:
+    """Returns the words, each behind the leaf that stands for it in a numbered tree: `X1`, `The`, `X2`, `cat`, …"""
+    leaves = itertools.cycle(names(numbered=True))
+    return [token for word in words for token in (next(leaves), word)]
+
+
 def is_leaf(token: str) -> bool:
-    """Returns whether a token of `linearise` stands for a word."""
-    return token == LEAF or (token.startswith("/") and len(token) > 1)
+    """Returns whether a token stands for a word."""
+    return token == LEAF or (token.startswith("X") and token[1:].isdigit())
 
 
 class Repairs(NamedTuple):
@@ -189,9 +205,8 @@ def restore(tokens: Iterable[str], leaves: Sequence[Tree]) -> tuple[Tree, Repair
     """Returns a tree over exactly these leaves from any tokens, and what had to be mended.
 
     A closing bracket closes what was opened inside it and is still open; one that matches nothing open is dropped,
-    and so are leaves that are too many. Words that are too few go to the end of the outermost constituent. A leaf whose
-    tag is XX takes that of its token, if it has one. There has to be at least one leaf; `restore(linearise(tree),
-    tree.leaves())` is the cleaned tree itself.
+    and so are leaves that are too many. Words that are too few go to the end of the outermost constituent. There has
+    to be at least one leaf; `restore(linearise(tree), tree.leaves())` is the cleaned tree itself.
     """
     top: list[Tree] = []
     open_: list[tuple[str, list[Tree]]] = []
@@ -205,9 +220,7 @@ def restore(tokens: Iterable[str], leaves: Sequence[Tree]) -> tuple[Tree, Repair
 
     for token in tokens:
         if is_leaf(token) and used < len(leaves):
-            leaf = leaves[used]
-            leaf = Tree(token[1:], (), leaf.word) if leaf.label == LEAF != token else leaf
-            (open_[-1][1] if open_ else top).append(leaf)
+            (open_[-1][1] if open_ else top).append(leaves[used])
             used += 1
         elif is_leaf(token):
             surplus += 1

@@ -37,6 +37,7 @@ class Translator:
         self.params = params
         self.model = dataclasses.replace(config.model, vocabulary_size=rows)
         self.vocabulary = vocabulary
+        self.data = config.data
         self._decode = config.decode
         self._others: tuple[Translator, ...] = ()  # of an ensemble
         # A learned table has no row for what lies behind its end; sinusoids go on for ever.
@@ -98,7 +99,7 @@ class Translator:
                 raise UserError(
                     f"the vocabularies of {one} and {two} differ: {differs}; an ensemble needs runs of one vocabulary"
                 )
-        joined = cls(Config(model=first.model, decode=first._decode), first.params, first.vocabulary)
+        joined = cls(Config(model=first.model, data=first.data, decode=first._decode), first.params, first.vocabulary)
         joined._others = tuple(others)
         joined._positions = min(one._positions for one in members)
         joined.longest = min(one.longest for one in members)

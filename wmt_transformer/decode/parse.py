@@ -13,6 +13,7 @@ from wmt_transformer.config import UserError
 from wmt_transformer.data import trees
 from wmt_transformer.data.trees import Repairs, Tree
 from wmt_transformer.decode import tree_rules
+from wmt_transformer.decode.batched import MakeRule
 from wmt_transformer.decode.generate import Translator
 
 
@@ -39,8 +40,8 @@ def parse(
     `beam_size` and `alpha` are the config's by default; `warn` is told of sentences longer than any in training.
     `constrained` lets the model write nothing but trees over the words.
     """
-    lines = [" ".join(leaf.word or "" for leaf in leaves) for leaves in sentences]
-    rule = tree_rules.for_vocabulary(translator.vocabulary.ids()) if constrained else None
+    lines = [_source(translator, leaves) for leaves in sentences]
+    rule = _rule(translator) if constrained else None
     found = translator.n_best(lines, 1, beam_size, alpha, warn, rule=rule)
     return [
         Parse(*trees.restore(best.text.split(), leaves), best.score)
@@ -53,9 +54,21 @@ def check_lengths(translator: Translator, sentences: Sequence[Sequence[Tree]], f
     for number, leaves in enumerate(sentences, first_line):
         if not leaves:
             raise UserError(f"line {number} is empty; give one sentence a line")
-        pieces = len(translator.vocabulary.encode(" ".join(leaf.word or "" for leaf in leaves)))
+        pieces = len(translator.vocabulary.encode(_source(translator, leaves)))
         if pieces >= translator.longest:
             raise UserError(
                 f"line {number} has {pieces} pieces, training saw at most {translator.longest - 1} (data.max_length); "
                 "a tree cannot be put together from parts: give shorter sentences, one a line"
             )
+
+
+def _rule(translator: Translator) -> MakeRule:
+    numbered = translator.data.tree_leaves == "numbers"
+    each = 2 if numbered else 1  # tokens of the source for a word
+    names = trees.names(numbered)
+    return tree_rules.for_vocabulary(translator.vocabulary.ids(), names, lambda text: len(text.split()) // each)
+
+
+def _source(translator: Translator, leaves: Sequence[Tree]) -> str:
+    words = [leaf.word or "" for leaf in leaves]
+    return " ".join(trees.number(words) if translator.data.tree_leaves == "numbers" else words)

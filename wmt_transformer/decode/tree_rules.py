@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from wmt_transformer.data import trees
 from wmt_transformer.decode.lines import Part
 
 
@@ -28,8 +27,8 @@ class TreeRules(NamedTuple):
     """Most tokens of each output, EOS included: the search's own limits."""
     closing: Int[Array, "vocabulary"]
     """The bracket that closes each opening bracket; -1 for every other token."""
-    leaf: Bool[Array, "vocabulary"]
-    """Whether a token stands for a word."""
+    names: Int[Array, "names"]
+    """The token that stands for the first word, for the second and so on, and then again from the first."""
 
     def allow(
         self,
@@ -49,7 +48,8 @@ class TreeRules(NamedTuple):
         # The innermost open bracket is the last that led to the depth we are at.
         places = jnp.where((level > 0) & (depths == depth[..., None]), jnp.arange(tokens.shape[-1]), -1)
         innermost = jnp.take_along_axis(tokens, places.max(axis=-1, keepdims=True), axis=-1)
-        left = self.leaves[:, None] - self.leaf[tokens].sum(axis=-1)
+        used = jnp.zeros_like(opens).at[self.names].set(True)[tokens].sum(axis=-1)
+        left = self.leaves[:, None] - used
         inside, begins = depth > 0, index == 0
         has_child = levels[tokens[:, :, jnp.maximum(index - 1, 0)]] <= 0
         spare = self.limits[:, None] - index - (left + depth + 1)  # beyond the leaves, brackets and EOS still to come
@@ -60,23 +60,31 @@ class TreeRules(NamedTuple):
         token = jnp.arange(opens.size)
         allowed = opens & may_open[..., None]
         allowed |= (token == self.closing[innermost]) & may_close[..., None]
-        allowed |= self.leaf & (inside & (left > 0))[..., None]
+        allowed |= (token == self.names[used % self.names.size][..., None]) & (inside & (left > 0))[..., None]
         allowed |= (token == eos) & may_end[..., None]
         return jnp.where(allowed, log_probs, -jnp.inf)
 
 
-def for_vocabulary(pieces: dict[str, int]) -> Callable[[Sequence[Part], np.ndarray], TreeRules]:
-    """Returns what makes the rule of a batch, for a vocabulary of these pieces and ids (see `data/trees.py`)."""
+def for_vocabulary(
+    pieces: dict[str, int], names: Sequence[str], count: Callable[[str], int]
+) -> Callable[[Sequence[Part], np.ndarray], TreeRules]:
+    """Returns what makes the rule of a batch.
+
+    Args:
+      pieces: a vocabulary's pieces and their ids.
+      names: what stands for the first word, the second and so on (see `data/trees.py`).
+      count: tells how many words a source has.
+    """
     words = {piece[1:]: token for piece, token in pieces.items() if piece.startswith("\u2581")}
-    closing, leaf = np.full(len(pieces), -1, np.int32), np.zeros(len(pieces), np.bool_)
+    closing = np.full(len(pieces), -1, np.int32)
     for word, token in words.items():
-        leaf[token] = trees.is_leaf(word)
         if word.startswith("("):
             closing[token] = words.get(f"){word[1:]}", -1)
+    known = np.array([words[name] for name in names if name in words], np.int32)
 
     def rule(parts: Sequence[Part], limits: np.ndarray) -> TreeRules:
         leaves = np.zeros_like(limits)
-        leaves[: len(parts)] = [len(part.text.split()) for part in parts]
-        return TreeRules(*map(jnp.asarray, (leaves, limits, closing, leaf)))
+        leaves[: len(parts)] = [count(part.text) for part in parts]
+        return TreeRules(*map(jnp.asarray, (leaves, limits, closing, known)))
 
     return rule
