@@ -43,10 +43,14 @@ def some_pairs(count: int = 3000, seed: int = 0) -> FakePairs:
 
 
 def pairs_in(batch: Batch) -> list[int]:
-    """The numbers of the pairs in a batch of FakePairs (whose sides are at least two long)."""
-    numbers = batch.source[:, 0]
-    assert np.array_equal(numbers, batch.target[:, 0])
-    return (numbers[numbers != PAD] - 10).tolist()
+    """The numbers of the pairs in a batch of FakePairs (whose sides are at least two long), row by row."""
+
+    def numbers(side: np.ndarray) -> list[int]:
+        begins = np.pad(side == EOS, ((0, 0), (1, 0)), constant_values=True)[:, :-1]
+        return (side[begins & (side != PAD)] - 10).tolist()
+
+    assert numbers(batch.source) == numbers(batch.target)
+    return numbers(batch.source)
 
 
 def epoch_of(batches: Batches, epoch: int = 0) -> list[Batch]:
@@ -85,15 +89,17 @@ def test_any_lengths_and_budgets_give_whole_epochs_in_few_shapes(lengths, tokens
     assert all(pairs_in(batch) for batch in epoch)  # none is all padding
 
 
-def test_every_sentence_arrives_whole_and_padded():
+def test_every_sentence_arrives_whole_behind_the_other_and_padded():
     pairs = some_pairs(200)
     for batch in epoch_of(Batches(pairs, 500, 500)):
         assert batch.source.dtype == batch.target.dtype == np.int32
         for source, target in zip(batch.source, batch.target, strict=True):
-            if source[0] != PAD:
-                for row, expected in zip((source, target), pairs.pair(source[0] - 10), strict=True):
-                    assert np.array_equal(row[: len(expected)], expected)
-                    assert (row[len(expected) :] == PAD).all()
+            here = pairs_in(Batch(source[None], target[None]))
+            assert len(here) <= 2
+            for row, side in ((source, 0), (target, 1)):
+                expected = np.concatenate([[], *(pairs.pair(number)[side] for number in here)])
+                assert np.array_equal(row[: len(expected)], expected)
+                assert (row[len(expected) :] == PAD).all()
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_step():
@@ -144,8 +150,24 @@ def test_a_pair_longer_than_the_budget_still_gets_a_batch():
     assert next(shape.rows for shape in batches.shapes if shape.source == 400) == 4
 
 
-def test_captions_fill_nine_slots_in_ten():
-    assert Batches(some_pairs(29_000), 4096, 4096).real_token_share > 0.9
+def test_captions_and_news_fill_nineteen_slots_in_twenty():
+    assert Batches(some_pairs(29_000), 4096, 4096).real_token_share > 0.95
+    # 10,000 pairs of WMT's training set have 29.1 and 31.0 pieces, deviations 13.4 and 14.6, and correlation 0.83.
+    random = np.random.default_rng(0)
+    source = np.clip(random.gamma(4.7, 6.2, 100_000), 2, 136)
+    target = np.clip(0.91 * source + 4.5 + random.normal(0, 8, 100_000), 2, 140)
+    news = FakePairs(list(zip(source.astype(int).tolist(), target.astype(int).tolist(), strict=True)))
+    assert Batches(news, 25_000, 25_000).real_token_share > 0.95
+
+
+def test_pairs_that_have_no_room_beside_each_other_stay_alone():
+    # 16 pairs of 30 in rows of at most 400 // 8 = 50 slots: a short one finds room beside a long one, but no long one.
+    lengths = [(30, 30)] * 16 + [(20, 20)] * 4
+    rows = [
+        sum(np.count_nonzero(row == EOS) for row in batch.source)
+        for batch in epoch_of(Batches(FakePairs(lengths), 400, 400))
+    ]
+    assert sum(rows) == 20
 
 
 def test_nested_shapes_are_the_best_chain_that_exhaustive_search_finds():
@@ -210,7 +232,7 @@ def multi30k(data_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("tokens", [2560, 4096])
-def test_nine_slots_in_ten_are_real_tokens_on_multi30k(multi30k, tokens):
+def test_nineteen_slots_in_twenty_are_real_tokens_on_multi30k(multi30k, tokens):
     batches = Batches(multi30k.train, tokens, tokens)
-    assert batches.real_token_share > 0.9
+    assert batches.real_token_share > 0.95
     assert len(batches.shapes) <= 12

@@ -8,6 +8,7 @@ import pytest
 
 from wmt_transformer.config import MeshConfig, TrainConfig
 from wmt_transformer.data.batches import Batch
+from wmt_transformer.data.vocabulary import EOS
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh, place_batch
 from wmt_transformer.train.state import initial_state
@@ -30,6 +31,26 @@ def test_accumulated_gradients_equal_those_of_one_batch(norm_position):
     assert float(sums.tokens) == 6 + 4 + 6 + 1 + 6 + 2 + 6
     np.testing.assert_allclose(sums, same_sums, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
+
+
+def test_two_sentences_in_a_row_give_the_gradient_of_two_rows():
+    model, params = fakes.tiny_model(dropout=0.0, num_layers=1)
+    source, target = (side.copy() for side in BATCH)
+    for side, ends in ((source, [6, 4, 1, 6, 2, 6, 6]), (target, [5, 3, 5, 0, 5, 1, 5])):
+        side[np.arange(7), ends] = EOS
+    alone = Batch(source, target)
+
+    def behind(side):
+        """Rows 0 and 1 behind each other, 2 and 3, and so on."""
+        rows = [np.concatenate([side[i][side[i] != 0], side[i + 1][side[i + 1] != 0]]) for i in range(0, 8, 2)]
+        return np.stack([np.pad(row, (0, 2 * side.shape[1] - len(row))) for row in rows])
+
+    compiled = jax.jit(gradients, static_argnums=(0, 3, 4))
+    results = [
+        compiled(model, params, jax.tree.map(jnp.asarray, batch), 0.1, 1, jax.random.key(0))
+        for batch in (alone, Batch(behind(source), behind(target)))
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
 
 
 @pytest.mark.parametrize("norm_position", ["post", "pre"])

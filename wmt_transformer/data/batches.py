@@ -1,10 +1,11 @@
 """Batches of similar length, in a few fixed shapes, as a pure function of (seed, step).
 
-"Sentence pairs were batched together by approximate sequence length" (§5.1). An accelerator compiles once
-per shape, so there are at most `num_shapes` of them, each with room for the one before: a pair goes into the
-first that has room for both its sides. The shapes that leave the fewest slots empty on the lengths that
-really occur are found exactly, by dynamic programming. A batch holds as many rows of its shape as the token
-budget allows; the rows left over at the end of an epoch go up into the next shape.
+"Sentence pairs were batched together by approximate sequence length" (§5.1). Here two pairs share a row, a long one
+and a short one (the model keeps them apart): their sums are far more alike than their lengths, so that fewer slots
+stay empty. An accelerator compiles once per shape, so there are at most `num_shapes` of them, each with room for the
+one before: a row goes into the first that has room for both its sides. The shapes that leave the fewest slots empty
+on the lengths that really occur are found exactly, by dynamic programming. A batch holds as many rows of its shape as
+the token budget allows; the rows left over at the end of an epoch go up into the next shape.
 
 The order of an epoch follows from (seed, epoch) alone: resuming needs no state but the step, and every host
 cuts its rows out of the same global batch.
@@ -22,7 +23,7 @@ from wmt_transformer.data.vocabulary import PAD
 
 
 class Batch(NamedTuple):
-    """Token ids, int32; every sentence ends with EOS, and PAD fills the rest.
+    """Token ids, int32; a row holds one sentence or two in a row, each with EOS at its end, and PAD fills the rest.
 
     The last batch of a shape may hold whole rows of PAD: sentences run out before the rows do.
     """
@@ -89,25 +90,27 @@ class Batches:
         self._pairs, self._seed = pairs, seed
         self._host_index, self._host_count = host_index, host_count
 
+        lengths = np.stack([pairs.source_lengths, pairs.target_lengths], axis=1)
+        self._rows = _two_a_row(lengths, np.array([source_tokens, target_tokens]) // multiple)
+        sums = lengths[self._rows[:, 0]] + np.where(self._rows[:, 1:] < 0, 0, lengths[self._rows[:, 1]])
         plans = [
             _share_out(sides, counts, source_tokens, target_tokens, multiple)
-            for sides, counts in _nested_sides(pairs.source_lengths, pairs.target_lengths, num_shapes)
+            for sides, counts in _nested_sides(*sums.T, num_shapes)
         ]
         self._shares = min(plans, key=_slots)
-        self._members = _members([share.shape for share in self._shares], pairs)
+        self._members = _members([share.shape for share in self._shares], *sums.T)
 
         # The batches of an epoch before they are shuffled: shape, and which part of the epoch's order.
         self._batches: list[tuple[Shape, int, int]] = []
         position = 0
         for share in self._shares:
-            end = position + share.pairs - share.rest
+            end = position + share.rows - share.rest
             for start in range(position, end, share.shape.rows):
                 self._batches.append((share.shape, start, min(start + share.shape.rows, end)))
             position = end
         self.shapes = sorted({shape for shape, _, _ in self._batches}, key=lambda shape: shape[1:])
         self.batches_per_epoch = len(self._batches)
-        real = pairs.source_lengths.sum() + pairs.target_lengths.sum()
-        self.real_token_share = float(real / _slots(self._shares))
+        self.real_token_share = float(lengths.sum() / _slots(self._shares))
 
         self._lock = threading.Lock()
         self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -117,20 +120,25 @@ class Batches:
         if step < 0:
             raise IndexError(f"steps are counted from 0, got {step}")
         epoch, index = divmod(int(step), self.batches_per_epoch)
-        pair_order, batch_order = self._epoch(epoch)
+        row_order, batch_order = self._epoch(epoch)
         shape, start, end = self._batches[batch_order[index]]
         rows = shape.rows // self._host_count
         first = start + rows * self._host_index
         source = np.full((rows, shape.source), PAD, np.int32)
         target = np.full((rows, shape.target), PAD, np.int32)
-        for row, pair in enumerate(pair_order[first : max(first, min(first + rows, end))].tolist()):
-            source_ids, target_ids = self._pairs.pair(pair)
-            source[row, : len(source_ids)] = source_ids
-            target[row, : len(target_ids)] = target_ids
+        for row, members in enumerate(self._rows[row_order[first : max(first, min(first + rows, end))]].tolist()):
+            source_end, target_end = 0, 0
+            for pair in members:
+                if pair >= 0:
+                    source_ids, target_ids = self._pairs.pair(pair)
+                    source_begin, source_end = source_end, source_end + len(source_ids)
+                    target_begin, target_end = target_end, target_end + len(target_ids)
+                    source[row, source_begin:source_end] = source_ids
+                    target[row, target_begin:target_end] = target_ids
         return Batch(source, target)
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the order of the pairs and that of the batches; keeps two epochs, as threads read ahead."""
+        """Returns the order of the rows and that of the batches; keeps two epochs, as threads read ahead."""
         with self._lock:
             if epoch not in self._epochs:
                 while len(self._epochs) > 1:
@@ -143,11 +151,11 @@ class Batches:
         order = np.empty(sum(map(len, self._members)), np.int32)
         position, left_over = 0, order[:0]
         for share, members in zip(self._shares, self._members, strict=True):
-            pairs = np.concatenate([left_over, members])
-            random.shuffle(pairs)
-            used = share.pairs - share.rest
-            order[position : position + used] = pairs[:used]
-            position, left_over = position + used, pairs[used:]
+            rows = np.concatenate([left_over, members])
+            random.shuffle(rows)
+            used = share.rows - share.rest
+            order[position : position + used] = rows[:used]
+            position, left_over = position + used, rows[used:]
         return order, random.permutation(self.batches_per_epoch)
 
 
@@ -172,54 +180,73 @@ def prefetch(batches: Batches, first_step: int, num_steps: int) -> Iterator[Batc
 
 
 class _Share(NamedTuple):
-    """What becomes of a shape's pairs in an epoch; the same every epoch, only who they are changes."""
+    """What becomes of a shape's rows in an epoch; the same every epoch, only who they are changes."""
 
     shape: Shape
     batches: int
-    pairs: int
+    rows: int
     """Its own, and those left over from the shape before."""
     rest: int
-    """Pairs that fill no batch and go up into the next shape."""
+    """Rows that fill no batch and go up into the next shape."""
 
 
 def _slots(shares: list[_Share]) -> int:
     return sum(share.batches * share.shape.slots for share in shares)
 
 
+def _two_a_row(lengths: np.ndarray, most: np.ndarray, bins: int = 50) -> np.ndarray:
+    """Returns the pairs that share a row, `[row, 2]` int32, and -1 beside one that is alone.
+
+    The longest pair (`lengths` are [pair, (source, target)]) meets the shortest, the second longest the second
+    shortest, and so on. Some pairs are long in the source, others in the target: among those of about one length,
+    the `bins`-th part of all, the one that is longest in the source meets the one that is longest in the target.
+    Two that have no room in `most` (source, target) stay alone.
+    """
+    order = np.argsort(lengths.sum(axis=1), kind="stable").astype(np.int32)
+    half = len(order) // 2
+    near = np.arange(half) // -(-len(order) // bins)
+    tilt = (lengths[:, 0] - lengths[:, 1])[order]
+    short = order[np.lexsort((tilt[:half], near))]
+    long = order[::-1][np.lexsort((-tilt[::-1][:half], near))]
+    fits = (lengths[short] + lengths[long] <= most).all(axis=1)
+    alone = np.concatenate([short[~fits], long[~fits], order[half : len(order) - half]])
+    return np.concatenate([np.stack([short, long], axis=1)[fits], np.stack([alone, np.full_like(alone, -1)], axis=1)])
+
+
 def _share_out(
     sides: np.ndarray, counts: np.ndarray, source_tokens: int, target_tokens: int, multiple: int
 ) -> list[_Share]:
-    """Decides for each shape, smallest first, its rows, how many batches it fills and how many pairs go up.
+    """Decides for each shape, smallest first, its rows, how many batches it fills and how many of them go up.
 
-    Rows may be fewer than the budget allows where that leaves fewer slots empty: 2,000 pairs are ten batches
-    of 200 rows, or nine of 208 and a rest. A tenth fewer rows is worth 0.3 % fewer slots.
+    Rows may be fewer than the budget allows where that leaves fewer slots empty: 2,000 rows are ten batches
+    of 200, or nine of 208 and a rest. A tenth fewer rows is worth 0.3 % fewer slots.
     """
     shares, rest = [], 0
     for index, (source, target) in enumerate(sides.tolist()):
-        pairs = int(counts[index]) + rest
+        here = int(counts[index]) + rest
         most = most_rows(source, target, source_tokens, target_tokens, multiple)
         last = index == len(sides) - 1
         growth = 0 if last else int(sides[index + 1].sum()) - source - target
         options = []
         for rows in range(most, 0, -multiple):
-            full, over = divmod(pairs, rows)
-            fewer = 0.03 * (1 - rows / most) * pairs * (source + target)
-            options.append((-pairs % rows * (source + target) + fewer, -rows, full + bool(over), 0))
+            full, over = divmod(here, rows)
+            fewer = 0.03 * (1 - rows / most) * here * (source + target)
+            options.append((-here % rows * (source + target) + fewer, -rows, full + bool(over), 0))
             if not last:
                 options.append((over * growth + fewer, -rows, full, over))
         _, rows, batches, rest = min(options)
-        shares.append(_Share(Shape(-rows, source, target), batches, pairs, rest))
+        shares.append(_Share(Shape(-rows, source, target), batches, here, rest))
     return shares
 
 
-def _members(shapes: list[Shape], pairs: Pairs) -> list[np.ndarray]:
-    """Returns for each shape the pairs (int32) for which it is the first with room."""
+def _members(shapes: list[Shape], source_lengths: np.ndarray, target_lengths: np.ndarray) -> list[np.ndarray]:
+    """Returns for each shape the rows (int32) for which it is the first with room."""
 
     def first_with_room(lengths: np.ndarray, room: list[int]) -> np.ndarray:
         return np.searchsorted(room, np.arange(lengths.max() + 1)).astype(np.uint8)[lengths]
 
-    first = first_with_room(pairs.source_lengths, [shape.source for shape in shapes])
-    np.maximum(first, first_with_room(pairs.target_lengths, [shape.target for shape in shapes]), out=first)
+    first = first_with_room(source_lengths, [shape.source for shape in shapes])
+    np.maximum(first, first_with_room(target_lengths, [shape.target for shape in shapes]), out=first)
     return [np.flatnonzero(first == index).astype(np.int32) for index in range(len(shapes))]
 
 

@@ -18,9 +18,11 @@ from wmt_transformer.model.dense import dense
 from wmt_transformer.model.dropout import dropout
 
 PAD = 0
-"""The id of padding: the vocabulary's, and the only one that the model itself has to know beside BOS."""
+"""The id of padding: the vocabulary's, and with BOS and EOS all that the model itself has to know."""
 BOS = 1
 """The id that starts every target: decoder inputs are the target shifted right behind it (§3.1)."""
+EOS = 2
+"""The id that ends every sentence; what follows it in a row is another sentence."""
 
 
 class KVCache(NamedTuple):
@@ -33,6 +35,30 @@ class KVCache(NamedTuple):
 def padding_mask(tokens: Int[Array, "batch length"]) -> Bool[Array, "batch 1 1 length"]:
     """Returns a mask that lets every query attend to the tokens that are not padding."""
     return (tokens != PAD)[:, None, None, :]
+
+
+class Sentences(NamedTuple):
+    """Where the tokens of rows belong that hold one sentence behind the other, EOS at the end of each."""
+
+    begins: Bool[Array, "batch length"]
+    """Whether this is a sentence's first token."""
+    number: Int[Array, "batch length"]
+    """Which sentence of its row the token is in, from 1; what follows the last EOS counts as one more."""
+    position: Int[Array, "batch length"]
+    """Its position in the sentence, from 0."""
+
+
+def sentences(tokens: Int[Array, "batch length"]) -> Sentences:
+    """Returns where each token belongs: the EOS before it tell."""
+    begins = jnp.pad(tokens == EOS, ((0, 0), (1, 0)), constant_values=True)[:, :-1]
+    index = jnp.arange(tokens.shape[1])
+    first = jax.lax.cummax(jnp.where(begins, index, 0), axis=1)
+    return Sentences(begins, jnp.cumsum(begins, axis=1), index - first)
+
+
+def same_sentence(queries: Sentences, keys: Sentences) -> Bool[Array, "batch 1 target source"]:
+    """Returns a mask that lets every query attend to the sentence of its own number."""
+    return queries.number[:, None, :, None] == keys.number[:, None, None, :]
 
 
 def causal_mask(length: int) -> Bool[Array, "1 1 length length"]:

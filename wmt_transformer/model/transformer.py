@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.attention import BOS, KVCache, causal_mask, padding_mask
+from wmt_transformer.model.attention import BOS, KVCache, causal_mask, padding_mask, same_sentence, sentences
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.layers import DecoderLayer, EncoderLayer, sinusoids
@@ -38,7 +38,7 @@ class Embedding(nn.Module):
     def __call__(
         self,
         tokens: Int[Array, "batch length"],
-        positions: Float[Array, "#length d_model"],
+        positions: Float[Array, "*#batch_length d_model"],
         train: bool = False,
     ) -> Float[Array, "batch length d_model"]:
         x = self.table[tokens] * self.config.d_model**0.5 + positions
@@ -102,8 +102,9 @@ class Transformer(nn.Module):
     def encode(self, source: Int[Array, "batch source"], train: bool = False) -> Float[Array, "batch source d_model"]:
         """Returns the encoder's output."""
         embed = self.target_embedding if self.config.tied_embeddings == "all" else self.source_embedding
-        x = embed(source, self._positions(source.shape[1], "source"), train)
-        mask = padding_mask(source)
+        own = sentences(source)
+        x = embed(source, self._positions(source.shape[1], "source")[own.position], train)
+        mask = same_sentence(own, own) & padding_mask(source)
         for layer in self.encoder:
             x = layer(x, mask, train)
         return x if self.config.norm_position == "post" else self.encoder_norm(x)
@@ -116,10 +117,11 @@ class Transformer(nn.Module):
         train: bool = False,
     ) -> Float[Array, "batch target d_model"]:
         """Returns the decoder's output at all positions of a known target, which it sees shifted right."""
-        length = target.shape[1]
-        inputs = jnp.pad(target, ((0, 0), (1, 0)), constant_values=BOS)[:, :length]
-        x = self.target_embedding(inputs, self._positions(length, "target"), train)
-        causal, source_mask = causal_mask(length), padding_mask(source)
+        length, own = target.shape[1], sentences(target)
+        inputs = jnp.where(own.begins, BOS, jnp.pad(target, ((0, 0), (1, 0)))[:, :length])
+        x = self.target_embedding(inputs, self._positions(length, "target")[own.position], train)
+        causal = causal_mask(length) & same_sentence(own, own)
+        source_mask = same_sentence(own, sentences(source)) & padding_mask(source)
         for layer in self.decoder:
             x = layer(x, causal, layer.cross_attention.keys_values(encoded), source_mask, train)
         return x if self.config.norm_position == "post" else self.decoder_norm(x)
