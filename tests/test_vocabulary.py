@@ -76,13 +76,23 @@ def test_pieces_are_those_of_the_ids(words):
     assert "<0xE6>" in words.pieces(sentence)  # 日 is E6 97 A5 in UTF-8
 
 
-def test_encoding_many_is_encoding_each(words):
-    tokens, lengths = words.encode_all([*SENTENCES, ""])
-    expected = [[*words.encode(sentence), EOS] for sentence in [*SENTENCES, ""]]
-    assert np.split(tokens, np.cumsum(lengths))[-2].tolist() == [EOS]
-    assert tokens.tolist() == [token for sentence in expected for token in sentence] and lengths.tolist() == list(
-        map(len, expected)
-    )
+@given(texts=st.lists(st.text(st.characters()) | st.sampled_from(SENTENCES)))
+@example(texts=[*SENTENCES, "", "</s>", "\u65e5 A man", SENTENCES[0]])
+def test_encoding_many_is_encoding_each(words, texts):
+    texts = [normalise(text) for text in texts]
+    tokens, lengths = words.encode_all(texts)
+    expected = [[*words.encode(text), EOS] for text in texts]
+    assert tokens.tolist() == [token for ids in expected for token in ids]
+    assert lengths.tolist() == [len(ids) for ids in expected]
+
+
+def test_encoding_does_not_depend_on_the_words_that_are_remembered(words, monkeypatch):
+    expected = words.encode_all(SENTENCES)
+    monkeypatch.setattr(vocabulary, "MOST_WORDS", 3)
+    for sentence in SENTENCES:
+        assert words.encode_all([sentence])[0].tolist() == [*words.encode(sentence), EOS]
+    for again, before in zip(words.encode_all(SENTENCES), expected, strict=True):
+        assert np.array_equal(again, before)
 
 
 @pytest.mark.parametrize("model", ["bpe", "unigram"])
