@@ -103,17 +103,18 @@ def test_padding_of_the_source_changes_nothing():
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_two_sentences_in_a_row_are_each_scored_as_if_alone(changes):
     model, params = fakes.tiny_model(**changes)
-    random, eos = np.random.default_rng(3), [EOS]
-    pairs = [([*random.integers(4, 23, s), *eos], [*random.integers(4, 23, t), *eos]) for s, t in ((3, 4), (5, 2))]
-    alone = [fakes.apply(model, params, *(jnp.asarray([side], jnp.int32) for side in pair)) for pair in pairs]
-    source, target = (
-        jnp.asarray([[*pairs[0][side], *pairs[1][side], 0, 0], [*pairs[1][side], *[0] * (len(pairs[0][side]) + 2)]])
-        for side in (0, 1)
-    )
-    together = fakes.apply(model, params, source, target)
-    np.testing.assert_allclose(together[0, :5], alone[0][0], atol=1e-5)
-    np.testing.assert_allclose(together[0, 5:8], alone[1][0], atol=1e-5)
-    np.testing.assert_allclose(together[1, :3], alone[1][0], atol=1e-5)
+    random = np.random.default_rng(3)
+    first, second = ([[*random.integers(4, 23, length), EOS] for length in lengths] for lengths in ((3, 4), (5, 2)))
+
+    def scored(*rows):
+        source, target = (jnp.asarray([(row[side] + [0] * 12)[:12] for row in rows], jnp.int32) for side in (0, 1))
+        return fakes.apply(model, params, source, target)
+
+    alone = scored(first, second)
+    together = scored([first[side] + second[side] for side in (0, 1)], second)
+    np.testing.assert_allclose(together[0, :5], alone[0, :5], atol=1e-5)
+    np.testing.assert_allclose(together[0, 5:8], alone[1, :3], atol=1e-5)
+    np.testing.assert_allclose(together[1, :3], alone[1, :3], atol=1e-5)
 
 
 def test_every_kind_of_dropout_acts_in_training_only():

@@ -95,10 +95,10 @@ class Batches:
         sums = lengths[self._rows[:, 0]] + np.where(self._rows[:, 1:] < 0, 0, lengths[self._rows[:, 1]])
         plans = [
             _share_out(sides, counts, source_tokens, target_tokens, multiple)
-            for sides, counts in _nested_sides(*sums.T, num_shapes)
+            for sides, counts in _nested_sides(sums[:, 0], sums[:, 1], num_shapes)
         ]
         self._shares = min(plans, key=_slots)
-        self._members = _members([share.shape for share in self._shares], *sums.T)
+        self._members = _members([share.shape for share in self._shares], sums[:, 0], sums[:, 1])
 
         # The batches of an epoch before they are shuffled: shape, and which part of the epoch's order.
         self._batches: list[tuple[Shape, int, int]] = []
