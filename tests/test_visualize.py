@@ -53,7 +53,7 @@ def test_each_head_gets_its_own_panel_and_one_head_or_layer_can_be_chosen(tmp_pa
     ("piece", "shown"),
     [
         *[("▁Fahr", "Fahr"), ("rad", "-rad"), ("▁", "␣"), (".", "."), ("</s>", "</s>"), ("▁,", ","), ("ß", "-ß")],
-        *[("▁我", "我"), ("们", "们"), ("<0xE6>", "<0xE6>")],
+        *[("▁我", "我"), ("们", "们"), ("<0xE6>", "<0xE6>"), ("▁\ufffd", "<byte>")],
     ],
 )
 def test_labels_read_like_words(piece: str, shown: str):

@@ -168,8 +168,10 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
 def label(piece: str) -> str:
     """Returns a piece as it is read: a word's start without its mark, a continuation behind a hyphen.
 
-    Scripts of wide letters, which are written without spaces, get no hyphen.
+    Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>.
     """
+    if "\ufffd" in piece:
+        return "<byte>"
     if piece.startswith("▁"):
         return piece[1:] or "␣"
     part_of_word = piece.isalnum() and unicodedata.east_asian_width(piece[0]) not in "WF"
