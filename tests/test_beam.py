@@ -226,3 +226,18 @@ def test_scores_are_the_published_length_penalty():
 def test_more_results_than_the_beam_holds_are_refused():
     with pytest.raises(ValueError, match="num_results is 3"):
         search(random_table(seed=7, batch=1, vocabulary=5, length=2), [2], 2, alpha=0.0, num_results=3)
+
+
+@pytest.mark.parametrize("size", [3, 300, 1024, 5000])
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_best_by_chunks_are_those_of_a_whole_sort(size: int, count: int):
+    random = np.random.default_rng(size)
+    for values in (
+        random.normal(size=(3, 2, size)),
+        random.integers(0, 4, (3, 2, size)),
+        np.full((3, 2, size), -np.inf),
+    ):
+        best, places = beam.top(jnp.asarray(values, jnp.float32), count)
+        order = np.argsort(-values, axis=-1, kind="stable")[..., :count]  # of equals, the first
+        np.testing.assert_array_equal(places, order)
+        np.testing.assert_allclose(best, np.take_along_axis(values, order, -1), rtol=1e-6)

@@ -74,6 +74,26 @@ def test_cached_decoding_equals_teacher_forcing(changes):
         np.testing.assert_allclose(logits[:, 0], full[:, index], atol=1e-5)
 
 
+def test_hypotheses_that_go_on_from_one_another_decode_as_if_each_had_been_read_alone():
+    # Teacher forcing on what each hypothesis has become is the slow twin of a cache in which only lineages move.
+    model, params = fakes.tiny_model()
+    random, width, length = np.random.default_rng(3), 3, 6
+    encoded = fakes.apply(model, params, SOURCE, method="encode")
+    cache, memory = fakes.apply(model, params, encoded, SOURCE, width, length, method="start_cache")
+    step = jax.jit(lambda *arguments: model.apply({"params": params}, *arguments, memory, method="step"))
+    at_once = jax.jit(lambda target: model.apply({"params": params}, SOURCE, target))
+    read = np.zeros((3, width, 0), np.int32)
+    for index in range(length):
+        tokens = np.full((3, width), 1) if index == 0 else random.integers(4, 23, (3, width))
+        logits, cache = step(jnp.asarray(tokens, jnp.int32), jnp.int32(index), cache)
+        read = np.concatenate([read, tokens[..., None]], axis=2)
+        for w in range(width):
+            target = jnp.asarray(np.pad(read[:, w, 1:], ((0, 0), (0, 1))))
+            np.testing.assert_allclose(logits[:, w], at_once(target)[:, index], atol=1e-5)
+        origin = random.integers(0, width, (3, width))
+        cache, read = cache.reordered(jnp.asarray(origin)), np.take_along_axis(read, origin[..., None], axis=1)
+
+
 def test_fused_and_explicit_attention_give_the_same_model():
     model, params = fakes.tiny_model(d_v=8)
     fused = Transformer(dataclasses.replace(model.config, attention="fused"))

@@ -148,7 +148,7 @@ def _decode(
     max_length: int,
     covered: bool,
     alignments: bool,
-    by_rows: NamedSharding | None,
+    by_rows: NamedSharding | None = None,
 ) -> tuple[beam.Hypotheses, jax.Array | None]:
     """Returns the hypotheses for a batch of source ids, and with `alignments` where each looked, `[B, W, T, S]`.
 
@@ -157,7 +157,7 @@ def _decode(
     """
     if by_rows is not None:
         source = jax.lax.with_sharding_constraint(source, by_rows)
-    step, cache = ensemble.start(models, params, source, beam_size, max_length)
+    step, cache, reorder = ensemble.start(models, params, source, beam_size, max_length)
     settings: Any = dict(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD, rules=rules)
     if beam_size == 1:
         fold = jax.vmap(jax.random.fold_in)
@@ -165,7 +165,8 @@ def _decode(
         found = sampling.generate(step, cache, max_lengths, sampler=sampler, keys=keys, **settings)
     else:
         results = beam_size if covered else num_results
-        found = beam.search(step, cache, max_lengths, beam_size=beam_size, num_results=results, **settings)
+        settings |= dict(beam_size=beam_size, num_results=results, reorder=reorder)
+        found = beam.search(step, cache, max_lengths, **settings)
     result: tuple[beam.Hypotheses, jax.Array | None] = found, None
     if covered or alignments:
         weights = alignment.mean_attention(models, params, source, found.tokens)

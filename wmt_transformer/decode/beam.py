@@ -23,7 +23,10 @@ from wmt_transformer.decode.rules import Rule
 
 Step = Callable[[Array, Any, Array], tuple[Array, Any]]
 """`step(tokens [B, W], cache, index) -> (logits [B, W, V], cache)`: the scores of position `index`, whose
-input is `tokens`. Every leaf of the cache is `[B, W, …]`, so that a search can reorder hypotheses."""
+input is `tokens`."""
+
+Reorder = Callable[[Any, Array], Any]
+"""`reorder(cache, origin [B, W]) -> cache` in which every hypothesis goes on from the one that `origin` names."""
 
 
 class Hypotheses(NamedTuple):
@@ -31,6 +34,11 @@ class Hypotheses(NamedTuple):
 
     tokens: Int[Array, "batch hypotheses length"]
     scores: Float[Array, "batch hypotheses"]
+
+
+def take_hypotheses(cache: Any, origin: Int[Array, "batch hypotheses"]) -> Any:
+    """Reorders a cache whose every leaf is `[batch, hypotheses, …]`, by copying it."""
+    return jax.tree.map(lambda leaf: _rows(leaf, origin), cache)
 
 
 class _State(NamedTuple):
@@ -55,12 +63,13 @@ def search(
     num_results: int | None = None,
     stop_early: bool = True,
     rules: Rule | None = None,
+    reorder: Reorder = take_hypotheses,
 ) -> Hypotheses:
     """Returns each sentence's best hypotheses, found with a beam of `beam_size`.
 
     Args:
       step: the model; see `Step`.
-      cache: what `step` is given at index 0; leaves `[batch, beam_size, …]`.
+      cache: what `step` is given at index 0.
       max_lengths: most tokens of each sentence's hypotheses, EOS included; at most `max_length`.
       max_length: length of the arrays of tokens, known when this is compiled.
       alpha: exponent of the length penalty, at least 0; 0 ranks by log-probability alone.
@@ -69,6 +78,7 @@ def search(
       num_results: hypotheses returned for each sentence, 1 to `beam_size` (default: all).
       stop_early: False runs every sentence to its limit: the same result, later.
       rules: what tokens may stand where (default: any).
+      reorder: makes hypotheses go on from others (default: for caches with leaves `[batch, beam_size, …]`).
 
     Returns:
       Tokens `[batch, num_results, max_length]` with EOS where a hypothesis ended and `pad` behind, and scores
@@ -106,7 +116,7 @@ def search(
         running, picked = _best(Hypotheses(tokens, going_on), width)
         running_origin, last = jnp.take_along_axis(origin, picked, 1), jnp.take_along_axis(token, picked, 1)
         if width > 1:
-            cache = jax.tree.map(lambda leaf: _rows(leaf, running_origin), cache)
+            cache = reorder(cache, running_origin)
 
         open_ = active(state)
         running, finished = jax.tree.map(
@@ -144,9 +154,40 @@ def length_penalty(length: int | Int[Array, "*shape"], alpha: float | Float[Arra
 def token_log_probabilities(
     logits: Float[Array, "*batch vocabulary"], forbidden: tuple[int, ...]
 ) -> Float[Array, "*batch vocabulary"]:
-    """Returns float32 log-softmax, with -inf at the forbidden ids."""
-    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
-    return log_probs.at[..., jnp.asarray(forbidden)].set(-jnp.inf)
+    """Returns float32 log-softmax, with -inf at the forbidden ids.
+
+    Beyond the sum over the vocabulary it is arithmetic on single elements, which whoever reads the result computes as
+    it reads: nothing as large as the logits is written.
+    """
+    logits = logits.astype(jnp.float32)
+    log_probs = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    tokens = jnp.arange(logits.shape[-1])
+    return jnp.where((tokens[:, None] == jnp.asarray(forbidden)).any(axis=1), -jnp.inf, log_probs)
+
+
+def top(values: Float[Array, "*batch n"], count: int) -> tuple[Float[Array, "*batch k"], Int[Array, "*batch k"]]:
+    """Returns what `jax.lax.top_k` does, the `count` greatest and where they stand, of equals the first.
+
+    It walks through the values only once, for the greatest of every 128. The `count` chunks whose greatest are
+    greatest hold what is looked for, because whatever lies in another chunk comes behind `count` others.
+    """
+    *batch, n = values.shape
+    chunks, size = n // _CHUNK, _CHUNK
+    if chunks <= count:
+        best, places = jax.lax.top_k(values, min(count, n))
+        return best, places
+    whole = values[..., : chunks * size].reshape(*batch, chunks, size)
+    chosen = jnp.sort(jax.lax.top_k(whole.max(axis=-1), count)[1], axis=-1)
+    places = (chosen[..., None] * size + jnp.arange(size)).reshape(*batch, -1)
+    candidates = jnp.take_along_axis(whole, chosen[..., None], axis=-2).reshape(*batch, -1)
+    if rest := n - chunks * size:
+        candidates = jnp.concatenate([candidates, values[..., n - rest :]], axis=-1)
+        places = jnp.concatenate([places, jnp.broadcast_to(jnp.arange(n - rest, n), (*batch, rest))], axis=-1)
+    best, picked = jax.lax.top_k(candidates, count)
+    return best, jnp.take_along_axis(places, picked, axis=-1)
+
+
+_CHUNK = 128
 
 
 def _continuations(totals: Array, count: int) -> tuple[Array, Array, Array]:
@@ -156,7 +197,7 @@ def _continuations(totals: Array, count: int) -> tuple[Array, Array, Array]:
     """
     width, vocabulary = totals.shape[1:]
     each = min(count, vocabulary)
-    best, tokens = jax.lax.top_k(totals, each)
+    best, tokens = top(totals, each)
     scores, picked = jax.lax.top_k(best.reshape(-1, width * each), min(count, width * each))
     return scores, picked // each, jnp.take_along_axis(tokens.reshape(-1, width * each), picked, axis=1)
 

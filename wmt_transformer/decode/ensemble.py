@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.decode.beam import Step
+from wmt_transformer.decode.beam import Reorder, Step
 from wmt_transformer.model.transformer import Transformer
 
 
@@ -25,8 +25,8 @@ def start(
     source: Int[Array, "batch source"],
     beam_size: int,
     max_length: int,
-) -> tuple[Step, Any]:
-    """Encodes the source with every model; returns the step of a search (see `beam.Step`) and its first cache."""
+) -> tuple[Step, Any, Reorder]:
+    """Encodes the source with every model; returns what `beam.search` needs: step, first cache, and reorder."""
     members = [(Transformer(model), {"params": own}) for model, own in zip(models, params, strict=True)]
     started: list[Any] = []
     for model, variables in members:
@@ -40,7 +40,10 @@ def start(
         ]
         return mean_logits([logits for logits, _ in taken]), tuple(cache for _, cache in taken)
 
-    return step, tuple(cache for cache, _ in started)
+    def reorder(caches: Any, origin: Array) -> Any:
+        return tuple(cache.reordered(origin) for cache in caches)
+
+    return step, tuple(cache for cache, _ in started), reorder
 
 
 def mean_logits(logits: Sequence[Float[Array, "*batch vocabulary"]]) -> Float[Array, "*batch vocabulary"]:

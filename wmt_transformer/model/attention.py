@@ -32,6 +32,16 @@ class KVCache(NamedTuple):
     value: Float[Array, "*batch length heads v"]
 
 
+class Slots(NamedTuple):
+    """Keys and values as decoding reads them step after step: each as the right side of a matrix product.
+
+    A slot is a position of the source, or what one hypothesis was at one position of the output.
+    """
+
+    key: Float[Array, "batch heads k slots"]
+    value: Float[Array, "batch heads slots v"]
+
+
 def padding_mask(tokens: Int[Array, "batch length"]) -> Bool[Array, "batch 1 1 length"]:
     """Returns a mask that lets every query attend to the tokens that are not padding."""
     return (tokens != PAD)[:, None, None, :]
@@ -135,6 +145,21 @@ def _attend_backward(
 _attend.defvjp(_attend_forward, _attend_backward)
 
 
+def attend_to_slots(
+    query: Float[Array, "batch hypotheses heads k"],
+    slots: Slots,
+    visible: Bool[Array, "batch 1 #hypotheses slots"],
+) -> Float[Array, "batch hypotheses heads v"]:
+    """Returns what `attention` returns first, for queries of which each is the newest position of a hypothesis."""
+    query = jnp.swapaxes(query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype), 1, 2)
+    scores = jnp.einsum("BHWK,BHKN->BHWN", query, slots.key, preferred_element_type=jnp.float32)
+    scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
+    exponents = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
+    total = exponents.sum(axis=-1, keepdims=True)
+    gathered = jnp.einsum("BHWN,BHNV->BHWV", exponents.astype(slots.value.dtype), slots.value)
+    return jnp.swapaxes(gathered * (1.0 / total).astype(gathered.dtype), 1, 2)
+
+
 def _drop(x: Array, rate: float, dropout_key: Array | None) -> Array:
     return x if dropout_key is None or not rate else dropout(x, rate, dropout_key)
 
@@ -172,6 +197,17 @@ class MultiHeadAttention(nn.Module):
     def keys_values(self, x: Float[Array, "*batch length d_model"]) -> KVCache:
         """Returns the keys and values of every position of x."""
         return KVCache(self.key(x), self.value(x))
+
+    def slots(self, x: Float[Array, "batch length d_model"]) -> Slots:
+        """Returns the keys and values of every position of x, each position a slot."""
+        key, value = self.keys_values(x)
+        return Slots(jnp.einsum("BSHK->BHKS", key), jnp.einsum("BSHV->BHSV", value))
+
+    def from_slots(
+        self, x: Float[Array, "batch hypotheses d_model"], slots: Slots, visible: Bool[Array, "batch 1 #w slots"]
+    ) -> Float[Array, "batch hypotheses d_model"]:
+        """Returns what each hypothesis' newest position gathers from the slots that it may attend to."""
+        return self.output(attend_to_slots(self.query(x), slots, visible))
 
     def __call__(
         self,

@@ -8,12 +8,12 @@ Every sub-layer is wrapped the same way: LayerNorm(x + Dropout(Sublayer(x))) in 
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax.numpy as jnp
+import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.attention import KVCache, MultiHeadAttention
+from wmt_transformer.model.attention import KVCache, MultiHeadAttention, Slots
 from wmt_transformer.model.dense import compute_dtype, dense
 from wmt_transformer.model.dropout import dropout
 
@@ -117,28 +117,30 @@ class DecoderLayer(nn.Module):
     def step(
         self,
         x: Float[Array, "batch hypotheses d_model"],
-        index: Array,
-        cache: KVCache,
-        memory: KVCache,
-        source_mask: Bool[Array, "..."],
-    ) -> tuple[Float[Array, "batch hypotheses d_model"], KVCache]:
-        """Returns the output at position `index` alone, and the cache with that position filled in.
+        index: Int[Array, ""],
+        kept: Slots,
+        visible: Bool[Array, "batch 1 hypotheses slots"],
+        memory: Slots,
+        source_mask: Bool[Array, "batch 1 1 source"],
+    ) -> tuple[Float[Array, "batch hypotheses d_model"], Slots]:
+        """Returns the output at position `index` alone, and the slots with this position's filled in.
 
-        `cache` holds `[batch, hypotheses, room, heads, width]`. The hypotheses of a sentence share its memory:
-        to cross-attention they are so many query positions.
+        Position t of W hypotheses is slots t · W to t · W + W - 1. The hypotheses of a sentence share these and its
+        memory: both attentions are one matrix product a sentence and head, with the hypotheses as its rows.
         """
-        attend, cross = self.self_attention, self.cross_attention
-        filled = cache
+        filled = kept
 
-        def attend_to_cache(
+        def attend_to_slots(
             y: Float[Array, "batch hypotheses d_model"],
         ) -> Float[Array, "batch hypotheses d_model"]:
             nonlocal filled
-            new = attend.keys_values(y)
-            filled = KVCache(*(old.at[:, :, index].set(now) for old, now in zip(cache, new, strict=True)))
-            visible = (jnp.arange(cache.key.shape[2]) <= index)[None, None, None, None, :]
-            return attend(y[:, :, None, :], filled, visible)[:, :, 0]
+            new, first = self.self_attention.slots(y), index * y.shape[1]
+            filled = Slots(
+                jax.lax.dynamic_update_slice_in_dim(kept.key, new.key, first, axis=3),
+                jax.lax.dynamic_update_slice_in_dim(kept.value, new.value, first, axis=2),
+            )
+            return self.self_attention.from_slots(y, filled, visible)
 
-        x = self.self_attention_residual(x, attend_to_cache, False)
-        x = self.cross_attention_residual(x, lambda y: cross(y, memory, source_mask), False)
+        x = self.self_attention_residual(x, attend_to_slots, False)
+        x = self.cross_attention_residual(x, lambda y: self.cross_attention.from_slots(y, memory, source_mask), False)
         return self.feed_forward_residual(x, self.feed_forward, False), filled

@@ -5,6 +5,8 @@ training the decoder's output before the vocabulary product (the loss does that 
 `start_cache` with `step` decodes one position at a time.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -12,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.attention import BOS, KVCache, causal_mask, padding_mask, same_sentence, sentences
+from wmt_transformer.model.attention import BOS, Slots, causal_mask, padding_mask, same_sentence, sentences
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.layers import DecoderLayer, EncoderLayer, sinusoids
@@ -21,8 +23,24 @@ from wmt_transformer.model.layers import DecoderLayer, EncoderLayer, sinusoids
 class Memory(NamedTuple):
     """What decoding needs of the source: each decoder layer's cross keys and values, and where words are."""
 
-    layers: tuple[KVCache, ...]
+    layers: tuple[Slots, ...]
     source_mask: Bool[Array, "batch 1 1 source"]
+
+
+class Cache(NamedTuple):
+    """Each decoder layer's self-attention keys and values, and which of them are whose.
+
+    What was computed stays where it is. When hypotheses go on from others, which beam search makes them do at every
+    step, only their lineages change places: position t of hypothesis w is slot `t * hypotheses + lineage[w, t]`.
+    """
+
+    layers: tuple[Slots, ...]
+    lineage: Int[Array, "batch hypotheses length"]
+    """Which hypothesis each position of a hypothesis was computed for; -1 where there is none yet."""
+
+    def reordered(self, origin: Int[Array, "batch hypotheses"]) -> Cache:
+        """Returns the cache in which every hypothesis goes on from the one that `origin` names."""
+        return self._replace(lineage=jnp.take_along_axis(self.lineage, origin[..., None], axis=1))
 
 
 class Embedding(nn.Module):
@@ -132,34 +150,38 @@ class Transformer(nn.Module):
         source: Int[Array, "batch source"],
         num_hypotheses: int,
         length: int,
-    ) -> tuple[tuple[KVCache, ...], Memory]:
-        """Returns empty self-attention caches for `length` positions of every hypothesis, and the memory.
+    ) -> tuple[Cache, Memory]:
+        """Returns an empty cache for `length` positions of every hypothesis, and the memory.
 
-        Leaves of the cache are `[batch, num_hypotheses, length, heads, width]`, one KVCache a layer; the memory's
-        keys and values are computed once per source sentence and shared by its hypotheses.
+        The memory's keys and values are computed once per source sentence and shared by its hypotheses.
         """
-        config, dtype = self.config, encoded.dtype
-        shape = (encoded.shape[0], num_hypotheses, length, config.num_heads)
-        empty = KVCache(jnp.zeros((*shape, config.d_k), dtype), jnp.zeros((*shape, config.d_v), dtype))
-        memory = tuple(layer.cross_attention.keys_values(encoded) for layer in self.decoder)
-        return (empty,) * config.decoder_layers, Memory(memory, padding_mask(source))
+        config, batch, slots = self.config, encoded.shape[0], length * num_hypotheses
+        empty = Slots(
+            jnp.zeros((batch, config.num_heads, config.d_k, slots), encoded.dtype),
+            jnp.zeros((batch, config.num_heads, slots, config.d_v), encoded.dtype),
+        )
+        memory = tuple(layer.cross_attention.slots(encoded) for layer in self.decoder)
+        lineage = jnp.full((batch, num_hypotheses, length), -1, jnp.int32)
+        return Cache((empty,) * config.decoder_layers, lineage), Memory(memory, padding_mask(source))
 
     def step(
         self,
         tokens: Int[Array, "batch hypotheses"],
         index: Int[Array, ""],
-        cache: tuple[KVCache, ...],
+        cache: Cache,
         memory: Memory,
-    ) -> tuple[Float[Array, "batch hypotheses vocabulary"], tuple[KVCache, ...]]:
+    ) -> tuple[Float[Array, "batch hypotheses vocabulary"], Cache]:
         """Returns the logits of position `index`, whose input is `tokens`, and the cache that now holds it."""
-        positions = self._positions(cache[0].key.shape[2], "target")[index]
-        x = self.target_embedding(tokens, positions[None])
+        hypotheses = jnp.arange(tokens.shape[1])
+        lineage = cache.lineage.at[:, :, index].set(hypotheses)
+        visible = (lineage[..., None] == hypotheses).reshape(*tokens.shape, -1)[:, None]
+        x = self.target_embedding(tokens, self._positions(lineage.shape[2], "target")[index][None])
         filled = []
-        for layer, kept, cross in zip(self.decoder, cache, memory.layers, strict=True):
-            x, now = layer.step(x, index, kept, cross, memory.source_mask)
+        for layer, kept, cross in zip(self.decoder, cache.layers, memory.layers, strict=True):
+            x, now = layer.step(x, index, kept, visible, cross, memory.source_mask)
             filled.append(now)
         x = x if self.config.norm_position == "post" else self.decoder_norm(x)
-        return self.logits(x), tuple(filled)
+        return self.logits(x), Cache(tuple(filled), lineage)
 
     def logits(self, states: Float[Array, "*batch d_model"]) -> Float[Array, "*batch vocabulary"]:
         """Returns the float32 scores of every piece: states times the output table (§3.4), plus the bias if any."""
