@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmt_transformer.model.attention import attention, causal_mask, fused_attention, padding_mask
+from wmt_transformer.model.attention import attention, causal_mask, padding_mask
 from wmt_transformer.model.dropout import dropout, random_bits
 
 
@@ -67,14 +67,6 @@ def test_a_row_of_padding_alone_sends_no_gradient_to_queries_and_keys(inputs):
     d_query, d_key = jax.grad(lambda q, k: (attention(q, k, value, mask)[0] ** 2).sum(), argnums=(0, 1))(query, key)
     assert (np.asarray(d_query[1]) == 0).all() and (np.asarray(d_key[1]) == 0).all()
     assert (np.asarray(d_query[0]) != 0).any() and (np.asarray(d_key[0]) != 0).any()
-
-
-def test_fused_attention_equals_explicit_attention(inputs):
-    query, key, value = map(jnp.asarray, inputs)
-    value = value.repeat(2, -1)[..., :8]
-    for mask in (causal_mask(4), padding_mask(jnp.array([[5, 6, 0, 0], [5, 6, 7, 0]]))):
-        expected, _ = attention(query, key, value, mask)
-        np.testing.assert_allclose(fused_attention(query, key, value, mask), expected, atol=2e-6)
 
 
 def test_attention_takes_any_number_of_leading_axes(inputs):

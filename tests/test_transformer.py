@@ -97,8 +97,9 @@ def test_hypotheses_that_go_on_from_one_another_decode_as_if_each_had_been_read_
 def test_fused_and_explicit_attention_give_the_same_model():
     model, params = fakes.tiny_model(d_v=8)
     fused = Transformer(dataclasses.replace(model.config, attention="fused"))
-    expected = fakes.apply(model, params, SOURCE, TARGET)
-    np.testing.assert_allclose(fakes.apply(fused, params, SOURCE, TARGET), expected, atol=1e-5)
+    options = {"train": True, "rngs": {"dropout": jax.random.key(0)}}
+    expected = fakes.apply(model, params, SOURCE, TARGET, **options)
+    np.testing.assert_allclose(fakes.apply(fused, params, SOURCE, TARGET, **options), expected, atol=1e-5)
 
 
 def test_a_changed_future_token_changes_no_earlier_prediction():

@@ -71,8 +71,9 @@ class ModelConfig:
     """A file of word vectors (word2vec text or binary, GloVe): rows of the pieces that it has start from them."""
     output_bias: bool = False
     """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
-    attention: Literal["explicit", "fused"] = "explicit"
-    """Our own einsums, or `jax.nn.dot_product_attention` (needs attention_dropout 0)."""
+    attention: Literal["auto", "explicit", "fused"] = "auto"
+    """How training attends: by einsums, or by TPU kernels that keep the scores on the chip (with attention_dropout 0,
+    up to 512 positions); auto is fused on TPU."""
     remat: bool = False
     """Keep only what goes from layer to layer for the backward pass and compute the rest again there: less memory, a
     third more arithmetic, the same numbers."""
@@ -281,6 +282,7 @@ MAY_CHANGE = (
     "train.show_translations",
     "model.vocabulary_size",
     "model.remat",
+    "model.attention",
     "data.path",
     "decode.",
     "mesh.",

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.model.dense import dense
 from wmt_transformer.model.dropout import dropout
+from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
 
 PAD = 0
 """The id of padding: the vocabulary's, and with BOS and EOS all that the model itself has to know."""
@@ -169,17 +170,10 @@ def _beside_heads(x: Float[Array, "*batch heads target"]) -> Float[Array, "*batc
     return jnp.swapaxes(x, -1, -2)[..., None]
 
 
-def fused_attention(
-    query: Float[Array, "*batch target heads k"],
-    key: Float[Array, "*batch source heads k"],
-    value: Float[Array, "*batch source heads v"],
-    mask: Bool[Array, "*#batch #heads #target source"],
-) -> Float[Array, "*batch target heads v"]:
-    """Returns what `attention` returns first, by `jax.nn.dot_product_attention` (no weights, no dropout)."""
-    rows = query.shape[:-3]
-    mask = jnp.broadcast_to(mask, (*rows, *mask.shape[-3:])).reshape(-1, *mask.shape[-3:])
-    query, key, value = (x.reshape(-1, *x.shape[-3:]) for x in (query, key, value))
-    return jax.nn.dot_product_attention(query, key, value, mask=mask).reshape(*rows, *query.shape[1:3], -1)
+def is_fused(config: ModelConfig) -> bool:
+    """Returns whether training attends by the TPU's kernels, which know no dropout on the weights."""
+    asked = config.attention == "fused" or (config.attention == "auto" and jax.default_backend() == "tpu")
+    return asked and not config.attention_dropout
 
 
 class MultiHeadAttention(nn.Module):
@@ -219,7 +213,7 @@ class MultiHeadAttention(nn.Module):
         """Returns what the queries of x gather from `keys_values`; sows the weights as `attention_weights`."""
         rate = self.config.attention_dropout if train else 0.0
         query = self.query(x)
-        if self.config.attention == "fused" and rate == 0.0:
+        if train and is_fused(self.config) and query.shape[-3] * keys_values.key.shape[-3] <= MOST_SCORES:
             gathered = fused_attention(query, *keys_values, mask)
         else:
             dropout_key = self.make_rng("dropout") if rate else None

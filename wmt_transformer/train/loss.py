@@ -58,6 +58,7 @@ def _fits(rows: int, slices: int, length: int, row_shards: int, most: int) -> bo
 def _slice_terms(
     states: Float[Array, "tokens d_model"],
     table: Float[Array, "vocabulary d_model"],
+    mean_row: Float[Array, " d_model"],
     target: Int[Array, " tokens"],
     smoothing: float,
 ) -> tuple[LossSums, Float[Array, "tokens vocabulary"]]:
@@ -71,7 +72,7 @@ def _slice_terms(
     chosen = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
     nll = log_total - chosen
     # The mean logit is the state times the mean row of the table: no second pass over the logits.
-    mean_logit = (states @ table.mean(axis=0, dtype=jnp.float32).astype(states.dtype)).astype(jnp.float32)
+    mean_logit = (states @ mean_row).astype(jnp.float32)
     loss = (1 - smoothing) * nll + smoothing * (log_total - mean_logit)
     sums = LossSums((loss * real).sum(), (nll * real).sum(), ((chosen >= highest) * real).sum(), real.sum())
     gradient = exponents * (real / total)[:, None] - (smoothing / table.shape[0] * real)[:, None]
@@ -87,10 +88,10 @@ def _sliced(x: Array, slices: int) -> Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _cross_entropy(slices: int, smoothing: float, states: Array, table: Array, target: Array) -> LossSums:
-    compute = table.astype(states.dtype)
+    compute, mean_row = table.astype(states.dtype), table.mean(axis=0).astype(states.dtype)
 
     def add(sums: LossSums, piece: tuple[Array, Array]) -> tuple[LossSums, None]:
-        now, _ = _slice_terms(piece[0], compute, piece[1], smoothing)
+        now, _ = _slice_terms(piece[0], compute, mean_row, piece[1], smoothing)
         return jax.tree.map(jnp.add, sums, now), None
 
     zero = LossSums(*[jnp.zeros((), jnp.float32)] * 4)
@@ -100,11 +101,11 @@ def _cross_entropy(slices: int, smoothing: float, states: Array, table: Array, t
 def _forward(
     slices: int, smoothing: float, states: Array, table: Array, target: Array
 ) -> tuple[LossSums, tuple[Array, Array]]:
-    compute = table.astype(states.dtype)
+    compute, mean_row = table.astype(states.dtype), table.mean(axis=0).astype(states.dtype)
 
     def add(carry: tuple[LossSums, Array], piece: tuple[Array, ...]) -> tuple[tuple[LossSums, Array], Array]:
         sums, d_table = carry
-        now, gradient = _slice_terms(piece[0], compute, piece[1], smoothing)
+        now, gradient = _slice_terms(piece[0], compute, mean_row, piece[1], smoothing)
         gradient = gradient.astype(states.dtype)
         d_table += jnp.einsum("DN,NV->DV", piece[2], gradient, preferred_element_type=jnp.float32)
         d_states = jnp.einsum("NV,VD->ND", gradient, compute)

@@ -26,7 +26,7 @@ from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.train import chips, hlo
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import by_rows, check_rows, make_mesh
-from wmt_transformer.train.state import abstract_state
+from wmt_transformer.train.state import TrainState, abstract_state
 from wmt_transformer.train.step import make_train_step
 
 FAMILIES = {"v2": "4x4", "v3": "4x4", "v4": "2x2x2", "v5e": "4x4", "v5p": "2x2x2", "v6e": "4x4"}
@@ -118,22 +118,15 @@ def slice_devices(topology: str) -> list[Any]:
 
 def compile_step(config: Config, devices: Sequence[Any], shape: Shape) -> Compiled:
     """Compiles the train step for these devices on shapes alone, as `loop.train` would for real arrays."""
-    config = _sized(config)
-    mesh = make_mesh(config.mesh, devices)
-    check_rows(config.data.batch_multiple, mesh)
-    model, update = Transformer(config.model), optimizer(config.train, config.model.d_model)
     begin = time.monotonic()
-    with jax.set_mesh(mesh):
-        state = abstract_state(model, update, mesh)
-        rows = by_rows(mesh)
-        sides = (jax.ShapeDtypeStruct((shape.rows, length), np.int32, sharding=rows) for length in shape[1:])
-        step: Any = make_train_step(model, update, config.train, mesh)
-        parameters, moments = _bytes(state.params), _bytes(state.optimizer)
-        try:
-            compiled = step.lower(state, Batch(*sides)).compile()  # pyright: ignore[reportArgumentType]  shapes only
-        except jax.errors.JaxRuntimeError as error:
-            memory = _with_total(parameters, moments, asked_for(error, parameters + moments), 0)
-            return Compiled(shape, memory, None, None, time.monotonic() - begin)
+    lowered, state = lower_step(config, devices, shape)
+    parameters, moments = _bytes(state.params), _bytes(state.optimizer)
+    try:
+        with uncached():
+            compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        memory = _with_total(parameters, moments, asked_for(error, parameters + moments), 0)
+        return Compiled(shape, memory, None, None, time.monotonic() - begin)
     used, program = compiled.memory_analysis(), hlo.parse(compiled.as_text())
     arguments = (
         used.argument_size_in_bytes - parameters - moments + used.output_size_in_bytes - used.alias_size_in_bytes
@@ -141,6 +134,19 @@ def compile_step(config: Config, devices: Sequence[Any], shape: Shape) -> Compil
     memory = _with_total(parameters, moments, used.temp_size_in_bytes + arguments, used.generated_code_size_in_bytes)
     seconds = time.monotonic() - begin
     return Compiled(shape, memory, hlo.memory_traffic(program), hlo.collectives(program), seconds)
+
+
+def lower_step(config: Config, devices: Sequence[Any], shape: Shape) -> tuple[Any, TrainState]:
+    """Returns the train step for these devices, ready to be compiled, and the shapes of the state it takes."""
+    config = _sized(config)
+    mesh = make_mesh(config.mesh, devices)
+    check_rows(config.data.batch_multiple, mesh)
+    model, update = Transformer(config.model), optimizer(config.train, config.model.d_model)
+    with jax.set_mesh(mesh):
+        state, rows = abstract_state(model, update, mesh), by_rows(mesh)
+        sides = (jax.ShapeDtypeStruct((shape.rows, length), np.int32, sharding=rows) for length in shape[1:])
+        step: Any = make_train_step(model, update, config.train, mesh)
+        return step.lower(state, Batch(*sides)), state  # pyright: ignore[reportArgumentType]  shapes only
 
 
 def roofline(
@@ -182,9 +188,11 @@ def suggestion(memory: dict[str, int], capacity: int, config: Config, devices: i
 
 
 def _sized(config: Config) -> Config:
-    """Returns the config with what is known only where it runs: the TPU's dtype, and the vocabulary as asked for."""
+    """Returns the config with what is known only where it runs: what a TPU does, and the vocabulary as asked for."""
     dtype = "bfloat16" if config.model.compute_dtype == "auto" else config.model.compute_dtype
-    model = dataclasses.replace(config.model, vocabulary_size=config.data.vocabulary_size, compute_dtype=dtype)
+    attention = "fused" if config.model.attention == "auto" else config.model.attention
+    vocabulary_size = config.data.vocabulary_size
+    model = dataclasses.replace(config.model, vocabulary_size=vocabulary_size, compute_dtype=dtype, attention=attention)
     return dataclasses.replace(config, model=model)
 
 
@@ -215,6 +223,18 @@ def asked_for(error: Exception, state: int) -> int:
         raise error
     asked = int(float(used[2]) * 2 ** {"K": 10, "M": 20, "G": 30, "T": 40}[used[3]])
     return asked - state if used[1] == "Used " else asked
+
+
+@contextlib.contextmanager
+def uncached() -> Iterator[None]:
+    """Keeps what is compiled out of JAX's cache: a program for devices that are not there cannot be read back."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    least = getattr(jax.config, name)
+    jax.config.update(name, math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update(name, least)
 
 
 @contextlib.contextmanager
