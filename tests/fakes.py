@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.model.build import Model, build
 
 TINY = ModelConfig(vocabulary_size=23, num_layers=2, d_model=16, d_ff=24, num_heads=2, d_k=8, d_v=6, dropout=0.1)
 """Small enough to compile in seconds; d_k and d_v differ so that mixing them up fails."""
 
 
 @functools.cache
-def tiny_model(**changes: Any) -> tuple[Transformer, Any]:
-    """Returns a tiny Transformer and parameters drawn for it."""
-    model = Transformer(dataclasses.replace(TINY, **changes))
+def tiny_model(**changes: Any) -> tuple[Any, Any]:
+    """Returns a tiny model, the Transformer unless told otherwise, and parameters drawn for it."""
+    model = build(dataclasses.replace(TINY, **changes))
     tokens = jnp.ones((1, 2), jnp.int32)
     return model, jax.jit(lambda key: model.init(key, tokens, tokens)["params"])(jax.random.key(7))
 
@@ -31,6 +31,6 @@ def random_tokens(seed: int, rows: int, length: int, lengths: list[int] | None =
     return jnp.asarray(tokens)
 
 
-def apply(model: Transformer, params: Any, *arguments: Any, **options: Any) -> Any:
+def apply(model: Model, params: Any, *arguments: Any, **options: Any) -> Any:
     """Returns `model.apply` of these parameters."""
     return model.apply({"params": params}, *arguments, **options)

@@ -163,8 +163,7 @@ def our_beams(imported: marian.Imported, source: np.ndarray, longest: int) -> be
 
     @jax.jit
     def search(source: jax.Array) -> beam.Hypotheses:
-        encoded = apply(transformer, params, source, method="encode")
-        cache, memory = apply(transformer, params, encoded, source, 4, longest, method="start_cache")
+        cache, memory = apply(transformer, params, source, 4, longest, method="start_cache")
         return beam.search(
             lambda tokens, cache, index: apply(transformer, params, tokens, index, cache, memory, method="step"),
             cache,
@@ -622,9 +621,7 @@ def test_a_decoder_of_another_depth_decodes_step_by_step_as_at_once(depth: int):
     params = stirred(params)
     assert sum(name.startswith("decoder_") for name in params) == depth
     full = apply(model, params, SOURCE, TARGET)
-    cache, memory = apply(
-        model, params, apply(model, params, SOURCE, method="encode"), SOURCE, 1, 6, method="start_cache"
-    )
+    cache, memory = apply(model, params, SOURCE, 1, 6, method="start_cache")
     inputs = jnp.pad(TARGET, ((0, 0), (1, 0)), constant_values=BOS)
     for index in range(6):
         step = (inputs[:, index, None], jnp.int32(index), cache, memory)

@@ -92,11 +92,12 @@ def test_a_loop_that_does_not_say_how_often_it_runs_is_no_guess():
         hlo.collectives(hlo.parse(PROGRAM.replace("constant(3)", "parameter(1)")))
 
 
-def test_model_flops_are_those_of_all_matrix_products_in_the_gradient():
-    model, params = fakes.tiny_model(dropout=0.0)
-    batch = Batch(fakes.random_tokens(0, *SHAPE[:2]), fakes.random_tokens(1, SHAPE.rows, SHAPE.target))  # type: ignore
+@pytest.mark.parametrize(("architecture", "shape"), [("encoder_decoder", SHAPE), ("decoder_only", Shape(8, 1, 7))])
+def test_model_flops_are_those_of_all_matrix_products_in_the_gradient(architecture: str, shape: Shape):
+    model, params = fakes.tiny_model(dropout=0.0, architecture=architecture)
+    batch = Batch(fakes.random_tokens(0, *shape[:2]), fakes.random_tokens(1, shape.rows, shape.target))  # type: ignore
     gradient = jax.make_jaxpr(jax.grad(lambda params: loss_sums(model, params, batch, 0.1).loss))(params)
-    assert products(gradient.jaxpr) == chips.model_flops(fakes.TINY, *SHAPE)
+    assert products(gradient.jaxpr) == chips.model_flops(model.config, *shape)
 
 
 def products(jaxpr: Any) -> int:

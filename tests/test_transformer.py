@@ -61,8 +61,7 @@ def test_parameter_counts_equal_a_hand_count():
 def test_cached_decoding_equals_teacher_forcing(changes):
     model, params = fakes.tiny_model(**changes)
     full = fakes.apply(model, params, SOURCE, TARGET)
-    encoded = fakes.apply(model, params, SOURCE, method="encode")
-    cache, memory = fakes.apply(model, params, encoded, SOURCE, 2, 6, method="start_cache")
+    cache, memory = fakes.apply(model, params, SOURCE, 2, 6, method="start_cache")
     step = jax.jit(
         lambda tokens, index, cache: model.apply({"params": params}, tokens, index, cache, memory, method="step")
     )
@@ -78,8 +77,7 @@ def test_hypotheses_that_go_on_from_one_another_decode_as_if_each_had_been_read_
     # Teacher forcing on what each hypothesis has become is the slow twin of a cache in which only lineages move.
     model, params = fakes.tiny_model()
     random, width, length = np.random.default_rng(3), 3, 6
-    encoded = fakes.apply(model, params, SOURCE, method="encode")
-    cache, memory = fakes.apply(model, params, encoded, SOURCE, width, length, method="start_cache")
+    cache, memory = fakes.apply(model, params, SOURCE, width, length, method="start_cache")
     step = jax.jit(lambda *arguments: model.apply({"params": params}, *arguments, memory, method="step"))
     at_once = jax.jit(lambda target: model.apply({"params": params}, SOURCE, target))
     read = np.zeros((3, width, 0), np.int32)

@@ -1,23 +1,33 @@
 """The Transformer of "Attention Is All You Need" in JAX and Flax, from data to BLEU.
 
 Read it in this order: config, data (corpora, vocabulary, prepare, batches), model (attention, layers,
-transformer), checkpoint, train (loss, optimizer, step, loop), decode (beam, generate), evaluate (bleu), cli.
+transformer, language_model), checkpoint, train (loss, optimizer, step, loop), decode (beam, sampling, generate,
+completion), evaluate (bleu, perplexity), cli.
 
     from wmt_transformer import Translator
     Translator.load("runs/multi30k_en_de").translate(["A man rides a bicycle."])
+
+    from wmt_transformer import LanguageModel
+    LanguageModel.load("runs/shakespeare").generate_text("ROMEO:", 100, temperature=0.8)
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wmt_transformer.decode.completion import LanguageModel as LanguageModel
     from wmt_transformer.decode.generate import Translator as Translator
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Translator":  # imported when asked for: it brings JAX, which `--help` should not wait for
+    # Imported when asked for: they bring JAX, which `--help` should not wait for.
+    if name == "Translator":
         from wmt_transformer.decode.generate import Translator
 
         return Translator
+    if name == "LanguageModel":
+        from wmt_transformer.decode.completion import LanguageModel
+
+        return LanguageModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,6 +29,8 @@ class UserError(Exception):
 class ModelConfig:
     """The Transformer of §3, with every knob that Table 3 turns."""
 
+    architecture: Literal["encoder_decoder", "decoder_only"] = "encoder_decoder"
+    """The paper's, which translates; or its decoder without cross-attention, a language model."""
     vocabulary_size: int = 37000
     """Pieces in the shared vocabulary; the model's size follows the vocabulary that was really trained."""
     num_layers: int = 6
@@ -39,8 +41,8 @@ class ModelConfig:
     """Width of embeddings and of every sub-layer's output."""
     d_ff: int = 2048
     """Width of the feed-forward network's hidden layer (§3.3)."""
-    activation: Literal["relu", "swish"] = "relu"
-    """max(0, x) as in equation 2, or x · sigmoid(x), which Marian's models use."""
+    activation: Literal["relu", "swish", "gelu"] = "relu"
+    """max(0, x) as in equation 2, x · sigmoid(x) as in Marian's models, or x · Φ(x) (by tanh) as in GPT-2's."""
     num_heads: int = 8
     """h: parallel attention heads (§3.2.2)."""
     d_k: int = 64
@@ -92,9 +94,20 @@ class DataConfig:
     """Where the pairs come from, the vocabulary, and the batches (§5.1)."""
 
     corpus: Literal[
-        "phrasebook", "multi30k", "tatoeba", "wmt14", "files", "penn_treebank", "penn_sample", "craft", "trees"
+        "phrasebook",
+        "multi30k",
+        "tatoeba",
+        "wmt14",
+        "files",
+        "penn_treebank",
+        "penn_sample",
+        "craft",
+        "trees",
+        "shakespeare",
+        "text",
     ] = "wmt14"
-    """Which corpus; `files` reads the three paths below, and so does `trees`, for parsing like those before it."""
+    """Which corpus; `files` reads the three paths below, and so do `trees`, for parsing like those before it, and
+    `text`, for a language model like the one before it."""
     source: str = "en"
     """Language translated from (ISO 639-1)."""
     target: str = "de"
@@ -103,9 +116,10 @@ class DataConfig:
     """A local folder that holds the corpus already; None downloads it."""
     train_files: tuple[str, ...] = ()
     """corpus = files: one .tsv[.gz], or a source file and a target file; relative to `path`. Treebanks: files of trees,
-    * for any letters, added to the training set."""
+    * for any letters, added to the training set. corpus = text: any number."""
     dev_files: tuple[str, ...] = ()
-    """corpus = files or trees: the development set, in the same form."""
+    """corpus = files or trees: the development set, in the same form. corpus = text: none is the last tenth of each
+    training file."""
     test_files: tuple[str, ...] = ()
     """corpus = files or trees: the test set, in the same form."""
     train_weights: tuple[float, ...] = ()
@@ -114,10 +128,14 @@ class DataConfig:
     """Use at most this many training pairs (phrasebook: generate this many)."""
     tree_leaves: Literal["XX", "numbers"] = "XX"
     """Treebanks: what stands for a word in a tree: XX (Vinyals et al. 2014), or a number that the source has too."""
+    documents: Literal["none", "file", "paragraph", "line"] = "none"
+    """What one text is to a language model, which reads the target side of sentence pairs; none: pairs to translate."""
+    context: int = 1024
+    """Tokens in a window of a language model's packed text."""
     vocabulary_size: int = 37000
     """Pieces in the vocabulary shared by both languages."""
-    vocabulary_model: Literal["bpe", "unigram"] = "bpe"
-    """SentencePiece algorithm."""
+    vocabulary_model: Literal["bpe", "unigram", "char"] = "bpe"
+    """SentencePiece algorithm; char is one piece a character, `vocabulary_size` of them at most."""
     vocabulary_sample: int = 2_000_000
     """Train the vocabulary on at most this many sentences, drawn evenly from the whole corpus."""
     max_length: int = 256

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from wmt_transformer.cli import (
     attention,
+    complete,
     evaluate_parses,
     info,
     interop,
@@ -39,6 +40,7 @@ VERBS = [
     attention.add,
     evaluate_parses.add,
     interop.add,
+    complete.add,
     tokens.add,
     ngram.add,
     paper.add,

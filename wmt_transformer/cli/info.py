@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb
-from wmt_transformer.cli.runs import run_config
+from wmt_transformer.cli.runs import is_language_model, run_config
 
 
 def add(verb: AddVerb) -> None:
@@ -49,6 +49,7 @@ def summary(workdir: Path) -> dict[str, Any]:
         "config": settings.name,
         "family": settings.family,
         "corpus": settings.data.corpus,
+        "language_model": is_language_model(settings),
         "source": settings.data.source,
         "target": settings.data.target,
         "parameters": _whole(started.get("start/parameters")),
@@ -61,6 +62,7 @@ def summary(workdir: Path) -> dict[str, Any]:
         ),
         "best_step": best[1],
         "dev_perplexity": _last(lines, "dev/perplexity").get("dev/perplexity"),
+        "dev_bits_per_byte": _last(lines, "dev/bits_per_byte").get("dev/bits_per_byte"),
         "train_loss": trained.get("train/loss"),
         "target_tokens_per_second": trained.get("train/target_tokens_per_second"),
         "tokens_per_second_per_chip": trained.get("train/tokens_per_second_per_chip"),
@@ -85,6 +87,8 @@ def screen(found: dict[str, Any]) -> str:
         dev, _, name = found["best_measure"].partition(" ")
         score = f"{name} {found['best_score']:.2f}" if dev == "dev" else f"{-found['best_score']:.3f} nats"
         best = f"{score} on dev at step {found['best_step']:,}; perplexity now {say(found['dev_perplexity'], '{:.2f}')}"
+    if found["dev_bits_per_byte"] is not None:
+        best += f", {found['dev_bits_per_byte']:.3f} bits per byte"
     seconds = found["wall_seconds"]
     wall = (
         "not known"
@@ -93,10 +97,12 @@ def screen(found: dict[str, Any]) -> str:
     )
     saved = [f"{one['step']:,} ({one['bytes'] / 1e6:,.1f} MB)" for one in found["checkpoints"]] or ["none"]
     average = found["average"]
-    languages = f"{found['source']} to {found['target']}"
+    data = f"{found['corpus']}, " + (
+        "text for a language model" if found["language_model"] else f"{found['source']} to {found['target']}"
+    )
     rows = {
         "run": f"{found['workdir']}: {found['config']}, family {found['family']}",
-        "data": f"{found['corpus']}, {languages} ({found['data_bytes'] / 1e6:,.1f} MB prepared)",
+        "data": f"{data} ({found['data_bytes'] / 1e6:,.1f} MB prepared)",
         "model": f"{say(found['parameters'])} parameters",
         "steps": f"{found['step']:,} of {found['steps']:,}",
         "best": best,

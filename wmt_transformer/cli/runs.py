@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,30 @@ def run_config(workdir: Path) -> Config:
     return config.from_json(path.read_text())
 
 
-def prepared_data(workdir: Path) -> Any:
-    """Returns the corpus that `prepare` wrote for the run."""
-    from wmt_transformer.data.prepare import open_prepared
+def is_language_model(settings: Config) -> bool:
+    """Tells whether a run is a language model's, not a translation run. Raises UserError for data of the other kind."""
+    language_model = settings.model.architecture == "decoder_only"
+    if language_model != (settings.data.documents != "none"):
+        raise UserError(
+            f"model.architecture is {settings.model.architecture} and data.documents {settings.data.documents}: a "
+            "language model (decoder_only) reads documents (file, paragraph or line), a translator none"
+        )
+    return language_model
 
-    return open_prepared(workdir / "data")
+
+def prepare_data(settings: Config, workdir: Path, report: Callable[[str], None] = say) -> Any:
+    """Prepares a config's corpus, pairs or text, in the work folder, unless it is prepared."""
+    from wmt_transformer.data import prepare, prepare_text
+
+    stage = prepare_text if is_language_model(settings) else prepare
+    return stage.prepare(settings.data, workdir / "data", report)
+
+
+def prepared_data(workdir: Path) -> Any:
+    """Returns the corpus that was prepared for the run."""
+    from wmt_transformer.data import prepare, prepare_text
+
+    return (prepare_text if is_language_model(run_config(workdir)) else prepare).open_prepared(workdir / "data")
 
 
 def description(
@@ -137,8 +157,29 @@ class TreeScores:
 
 
 def headline(scores: Any) -> tuple[str, float]:
-    """Returns the score that stands for all, and what it is called: F1 of parses, sacreBLEU of translations."""
+    """Returns the score that stands for all, and what it is called: F1 of parses, sacreBLEU of translations, bits per
+    byte of text."""
+    from wmt_transformer.evaluate.perplexity import Perplexity
+
+    if isinstance(scores, Perplexity):
+        return "bits per byte", scores.bits_per_byte
     return ("F1", scores.report()["f1"]) if isinstance(scores, TreeScores) else ("BLEU", scores.sacrebleu)
+
+
+def text_scores(workdir: Path, which: str | int | None, split: str, stride: int | None = None) -> Any:
+    """Returns the perplexity of a split's texts to one of the checkpoints of a language model's run."""
+    from wmt_transformer.data.vocabulary import EOS
+    from wmt_transformer.decode.completion import LanguageModel
+    from wmt_transformer.evaluate import perplexity
+
+    prepared = prepared_data(workdir)
+    texts = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
+    if not texts:
+        raise UserError(f"the corpus of {workdir} has no {split} split")
+    model = LanguageModel.load(workdir, which)
+    return perplexity.score(
+        texts, lambda text: [*model.vocabulary.encode(text), EOS], lambda ids: model.log_probabilities(ids, stride)
+    )
 
 
 def table(scores: Any) -> str:

@@ -14,11 +14,14 @@ from wmt_transformer.cli.files import save_picture, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.runs import (
     headline,
+    is_language_model,
+    prepare_data,
     prepared_data,
     run_config,
     scored,
     split_scores,
     table,
+    text_scores,
     use_compilation_cache,
 )
 from wmt_transformer.config import Config, UserError
@@ -53,7 +56,7 @@ def add(verb: AddVerb) -> None:
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--last", type=positive, help="how many of the newest checkpoints (default: the config's)")
     which.add_argument("--steps", type=positive, nargs="+", help="the checkpoints of these steps")
-    sub.add_argument("--no-scores", action="store_true", help="do not measure BLEU before and after")
+    sub.add_argument("--no-scores", action="store_true", help="do not measure before and after")
 
 
 def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -107,11 +110,9 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
 
 def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     """Builds the vocabulary and the token arrays of a config's corpus."""
-    from wmt_transformer.data.prepare import prepare as build
-
     settings = config.override(config.load(options.config), overrides)
     config.check_same_run(Path(options.workdir), settings)
-    build(settings.data, Path(options.workdir) / "data")
+    prepare_data(settings, Path(options.workdir))
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -126,7 +127,7 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def average(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Averages checkpoints, and says the development BLEU before and after."""
+    """Averages checkpoints, and says the development score before and after."""
     from wmt_transformer import checkpoint
 
     workdir = Path(options.workdir)
@@ -139,9 +140,13 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
     step = checkpoint.average(workdir, steps)
     say(f"wrote {workdir / 'average' / str(step)}, the mean of steps {', '.join(map(str, steps))}")
     if not options.no_scores:
-        (name, before), (_, after) = (
-            headline(split_scores(workdir, which, "dev")[0]) for which in (max(steps), "average")
+        both = (
+            text_scores(workdir, which, "dev")
+            if is_language_model(settings)
+            else split_scores(workdir, which, "dev")[0]
+            for which in (max(steps), "average")
         )
+        (name, before), (_, after) = map(headline, both)
         say(f"dev {name} {before:.2f} (step {max(steps)}) -> {after:.2f} (average)")
 
 
@@ -165,7 +170,6 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
 
     keep_freed_memory()
     from wmt_transformer.data.prepare import fingerprint
-    from wmt_transformer.data.prepare import prepare as build
     from wmt_transformer.train import hosts
     from wmt_transformer.train.alone import alone
 
@@ -175,7 +179,7 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
             if hosts.is_main():
                 held.enter_context(alone(workdir))
             config.check_same_run(workdir, settings)
-            prepared = build(settings.data, workdir / "data", say if hosts.is_main() else lambda _: None)
+            prepared = prepare_data(settings, workdir, say if hosts.is_main() else lambda _: None)
         hosts.check_same("the prepared data", fingerprint(prepared))
         sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
         settings = dataclasses.replace(settings, model=sized)
@@ -185,7 +189,8 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
 
         from wmt_transformer.train import loop
 
-        return loop.train(settings, workdir, prepared, _development_score(settings, prepared), profile)
+        evaluate = (_development_text if is_language_model(settings) else _development_score)(settings, prepared)
+        return loop.train(settings, workdir, prepared, evaluate, profile)
 
 
 def _after_training(outcome: Any, workdir: Path) -> int:
@@ -224,3 +229,22 @@ def _development_score(settings: Config, prepared: Any) -> Any:
         return {name.lower(): value}, "\n".join(lines)
 
     return measure
+
+
+def _development_text(settings: Config, prepared: Any) -> Any:
+    """Returns the evaluation of a language model: what it writes behind the beginning of the development text."""
+    if not settings.train.show_translations:
+        return None
+    from wmt_transformer.decode.completion import LanguageModel
+
+    prompt = prepared.dev_text[0][:40]
+    model: LanguageModel | None = None
+
+    def show(params: Any) -> tuple[dict[str, float], str]:
+        nonlocal model
+        model = model or LanguageModel(settings, params, prepared.vocabulary)
+        model.params = params
+        text = model.generate_text(prompt, num_tokens=60, temperature=0.8, keep_last=True)
+        return {}, f"  {prompt}|{text}".replace("\n", "\n  ")
+
+    return show

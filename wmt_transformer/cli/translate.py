@@ -10,7 +10,16 @@ from typing import Any
 
 from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import TreeScores, description, split_scores, table, use_compilation_cache
+from wmt_transformer.cli.runs import (
+    TreeScores,
+    description,
+    is_language_model,
+    run_config,
+    split_scores,
+    table,
+    text_scores,
+    use_compilation_cache,
+)
 from wmt_transformer.config import UserError
 
 
@@ -45,6 +54,9 @@ def add(verb: AddVerb) -> None:
             sub.add_argument("--seed", metavar="N", type=int, help="of sampling (default: 1)")
         else:
             sub.add_argument("--split", choices=("dev", "test"), default="test", help="(default: %(default)s)")
+            sub.add_argument(
+                "--stride", metavar="N", type=positive, help="language model: tokens between two windows that are read"
+            )
             sub.add_argument("--hypotheses", metavar="FILE", help="score this file …")
             sub.add_argument("--references", metavar="FILE", help="… against this one")
             sub.add_argument("--language", default="en", help="of the two files, for the tokenised score (default: en)")
@@ -165,10 +177,15 @@ def score(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Scores a split translated or parsed by a run, or one file of translations against another."""
+    """Scores a split translated, parsed or told by a run, or one file of translations against another."""
     from wmt_transformer.evaluate import bleu
 
     about: dict[str, Any] = {}
+    if options.workdir and is_language_model(run_config(Path(options.workdir))):
+        _evaluate_text(options)
+        return
+    if options.stride:
+        raise UserError("--stride is of a language model's run; leave it out")
     if options.workdir:
         if options.hypotheses or options.references:
             raise UserError("give either --workdir or --hypotheses and --references, not both")
@@ -194,3 +211,16 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     else:
         raise UserError("give --workdir W, or --hypotheses FILE and --references FILE")
     print(json.dumps({**about, **scores.report()}) if options.json else table(scores))
+
+
+def _evaluate_text(options: argparse.Namespace) -> None:
+    for name in ("beam_size", "alpha", "hypotheses", "references", "compound_split"):
+        if getattr(options, name):
+            raise UserError(f"{options.workdir} is a language model's run: leave --{name.replace('_', '-')} out")
+    scores = text_scores(Path(options.workdir), options.checkpoint, options.split, options.stride)
+    if options.json:
+        print(json.dumps({"split": options.split, **scores.report()}))
+        return
+    print(f"perplexity a token  {scores.per_token:10.3f}  {scores.tokens:,} tokens, ends of documents included")
+    print(f"perplexity a word   {scores.per_word:10.2f}  {scores.words:,} words between white space")
+    print(f"bits per byte       {scores.bits_per_byte:10.4f}  {scores.bytes:,} bytes of UTF-8")

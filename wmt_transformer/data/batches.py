@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     """
 
     source: np.ndarray
-    """[batch, source length]"""
+    """[batch, source length]; to a language model, which reads a window of text, it is the token before the window."""
     target: np.ndarray
     """[batch, target length]"""
 
@@ -42,6 +42,15 @@ class Pairs(Protocol):
     target_lengths: np.ndarray
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@runtime_checkable
+class BatchesByStep(Protocol):
+    """All batches of a run, of whatever they are made: a function of the step."""
+
+    batches_per_epoch: int
+
+    def __getitem__(self, step: int) -> Batch: ...
 
 
 class Shape(NamedTuple):
@@ -164,7 +173,7 @@ def most_rows(source: int, target: int, source_tokens: int, target_tokens: int, 
     return max(min(source_tokens // source, target_tokens // target) // multiple, 1) * multiple
 
 
-def prefetch(batches: Batches, first_step: int, num_steps: int) -> Iterator[Batch]:
+def prefetch(batches: BatchesByStep, first_step: int, num_steps: int) -> Iterator[Batch]:
     """Yields the batches of steps first_step … first_step + num_steps - 1, made ahead by two threads."""
     import grain
 

@@ -52,6 +52,8 @@ def load(data: DataConfig, split: Split) -> Iterator[Pair]:
     _check_direction(data)
     if data.path is not None and not Path(data.path).expanduser().is_dir():
         raise UserError(f"data.path {data.path} is not a folder; give the folder that holds the corpus")
+    if data.corpus in ("shakespeare", "text"):
+        raise UserError(f"{data.corpus} is no corpus of pairs but text for a language model; set --data.documents file")
     reader = {
         "phrasebook": _phrasebook,
         "multi30k": _multi30k,
@@ -284,16 +286,22 @@ def _text_files(data: DataConfig, split: Split) -> Iterator[Pair]:
     )
 
 
+SHAKESPEARE_NAMES = ["tinyshakespeare.txt.gz", "tinyshakespeare.txt", "input.txt"]
+"""One of these holds the text that `documents` reads as shakespeare."""
+
+
 def files(data: DataConfig) -> list[Path]:
     """Returns the local files that the splits are read from, as far as they exist; downloads never change."""
     if data.corpus in treebanks.CORPORA:
         return treebanks.files(data)
     folder = Path(data.path or ".").expanduser()
     names: list[str] = []
-    if data.corpus == "files":
+    if data.corpus in ("files", "text"):
         names += data.train_files + data.dev_files + data.test_files
     elif data.corpus == "tatoeba" and data.path is not None:
         names += [name for split in get_args(Split) for name in _tatoeba_names(data, split)]
+    elif data.corpus == "shakespeare" and data.path is not None:
+        names += SHAKESPEARE_NAMES
     elif data.corpus == "multi30k" and data.path is not None:
         stems = [f"{s}.{side}" for s in _MULTI30K_NAMES.values() for side in (data.source, data.target)]
         names += [name for stem in stems for name in (f"{stem}.gz", stem)]

@@ -37,7 +37,7 @@ from wmt_transformer.data.vocabulary import Vocabulary, normalise
 FORMAT = 1
 """Raised when the files change their meaning, so that old folders are built again."""
 
-_IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple")  # these only shape batches
+_IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple", "context")  # these only shape batches
 
 
 def print_to_stderr(line: str) -> None:
@@ -74,18 +74,28 @@ def prepare(
     Raises UserError for whatever is wrong with the corpus, for a vocabulary larger than the text supports,
     and when the disk is full; `folder` is then as it was before.
     """
-    folder = Path(folder)
+    make(data, Path(folder), report, lambda building: _build(data, building, report, processes))
+    return open_prepared(folder)
+
+
+def make(
+    data: DataConfig, folder: Path, report: Callable[[str], None], build: Callable[[Path], dict[str, Any]]
+) -> None:
+    """Fills `folder` by `build`, which returns what to remember, unless it was built by the same settings and files."""
     recipe = _recipe(data)
     if _is_current(folder, recipe):
         report(f"{folder} is up to date")
-        return open_prepared(folder)
-
+        return
     building, old = folder.with_name(f".{folder.name}.building"), folder.with_name(f".{folder.name}.old")
     try:
         for leftover in (building, old):
             shutil.rmtree(leftover, ignore_errors=True)
         building.mkdir(parents=True)
-        _build(data, building, recipe, report, processes)
+        made = build(building)
+        (building / "manifest.json").write_text(json.dumps({"recipe": recipe, **made}, indent=2) + "\n", "utf-8")
+        for path in building.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
         if folder.exists():
             os.rename(folder, old)
         os.rename(building, folder)
@@ -96,15 +106,12 @@ def prepare(
     finally:
         for leftover in (building, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    return open_prepared(folder)
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
     """Opens what `prepare` made. Raises UserError if it is not there."""
     folder = Path(folder)
-    manifest = _manifest(folder)
-    if manifest is None:
-        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
+    manifest = read_manifest(folder)
     dtype, settings = manifest["dtype"], manifest["recipe"]["data"]
     languages = settings["source"], settings["target"]
     return Prepared(
@@ -118,7 +125,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
     )
 
 
-def fingerprint(prepared: Prepared) -> str:
+def fingerprint(prepared: Any) -> str:
     """Returns a hexadecimal digest of what was prepared: the vocabulary, and the number of pairs and tokens.
 
     Folders made from the same text by the same settings have the same one, on whatever machine.
@@ -159,19 +166,34 @@ def table(statistics: dict[str, Any]) -> str:
 
 def _recipe(data: DataConfig) -> dict[str, Any]:
     """Returns what the result depends on: settings, and size and time of the local files."""
-    settings = {k: v for k, v in dataclasses.asdict(data).items() if k not in _IRRELEVANT}
     stats = {str(path): path.stat() for path in corpora.files(data)}
     files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
-    return json.loads(json.dumps({"format": FORMAT, "data": settings, "files": files}))
+    return {"format": FORMAT, "data": _settings(data), "files": files}
+
+
+def _settings(data: DataConfig) -> dict[str, Any]:
+    """Returns the settings that matter, as JSON has them."""
+    settings = {k: v for k, v in dataclasses.asdict(data).items() if k not in _IRRELEVANT}
+    return json.loads(json.dumps(settings))
 
 
 def _is_current(folder: Path, recipe: dict[str, Any]) -> bool:
     manifest = _manifest(folder)
     if manifest is None:
         return False
+    # A setting that was not there yet when the folder was built had its default. Files that are no longer there are no
+    # reason to build again: a prepared folder needs them no more.
     was = manifest["recipe"]
-    # Files that are no longer there are no reason to build again: a prepared folder needs them no more.
-    return was["data"] == recipe["data"] and all(was["files"].get(k) == v for k, v in recipe["files"].items())
+    same = {**_settings(DataConfig()), **was["data"]} == recipe["data"]
+    return same and all(was["files"].get(k) == v for k, v in recipe["files"].items())
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns what `make` remembered of a folder. Raises UserError if there is none."""
+    manifest = _manifest(folder)
+    if manifest is None:
+        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
+    return manifest
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
@@ -188,10 +210,9 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 def _build(
     data: DataConfig,
     folder: Path,
-    recipe: dict[str, Any],
     report: Callable[[str], None],
     processes: int | None,
-) -> None:
+) -> dict[str, Any]:
     # Dev and test first: whatever is wrong with them shows before the long work.
     sizes = {split: _copy_text(data, split, folder) for split in ("dev", "test")}
     text = folder / "train.tsv"
@@ -223,12 +244,8 @@ def _build(
 
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
     statistics = {"train": counts, "tokens": sides, "vocabulary": len(words), **sizes}
-    manifest = {"recipe": recipe, "dtype": dtype, "statistics": statistics}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
     report(table(statistics))
+    return {"dtype": dtype, "statistics": statistics}
 
 
 def _copy_text(data: DataConfig, split: corpora.Split, folder: Path) -> int:

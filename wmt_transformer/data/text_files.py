@@ -58,11 +58,16 @@ def tab_separated(path: Path) -> Iterator[tuple[str, str]]:
         yield columns[0], columns[1]
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a UTF-8 text file, .gz or not, without their ends; only \\n ends a line."""
+def text(path: Path) -> str:
+    """Returns the whole text of a UTF-8 file, .gz or not, with its line ends as they are."""
+    return "".join(read_lines(path, ends=""))
+
+
+def read_lines(path: Path, ends: str = "\r\n") -> Iterator[str]:
+    """Yields the lines of a UTF-8 text file, .gz or not, without their `ends`; only \\n ends a line."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            yield from _decoded(file, path)
+            yield from _decoded(file, path, ends)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}; check its name and folder") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -71,7 +76,7 @@ def read_lines(path: Path) -> Iterator[str]:
         raise UserError(f"cannot read {path}: {error.strerror}; check its type and permissions") from error
 
 
-def _decoded(lines: Iterable[bytes], path: Path) -> Iterator[str]:
+def _decoded(lines: Iterable[bytes], path: Path, ends: str = "\r\n") -> Iterator[str]:
     number = 0
     for number, line in enumerate(lines, 1):
         try:
@@ -83,6 +88,6 @@ def _decoded(lines: Iterable[bytes], path: Path) -> Iterator[str]:
             ) from error
         if number == 1:
             text = text.removeprefix("\ufeff")
-        yield text.rstrip("\r\n")
+        yield text.rstrip(ends)
     if not number:
         raise UserError(f"{path} is empty; it should have one sentence a line")

@@ -6,6 +6,9 @@ normalise(text)` for any Unicode. For the same reason SentencePiece does no norm
 `normalise` below is all there is (NFC, and runs of white space and control characters become one space).
 BOS and EOS are never made by `encode`: batches end with EOS, and the decoder's input begins with BOS.
 
+A vocabulary for a language model has a piece for the line break, and takes text as it stands: `decode(encode(text)) ==
+text`, spaces and lines included (but U+2581, which comes back as a space).
+
 A model imported from Marian brings a vocabulary of its own, `MarianVocabulary`, which cuts text as it always did.
 """
 
@@ -58,6 +61,8 @@ class Vocabulary:
         # Its scores are the merges' ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
         self._is_bpe = processor.get_score(processor.get_piece_size() - 1).is_integer()
         self._cut: dict[str, bytes] = {}
+        as_it_stands = processor.piece_to_id("\n") != processor.unk_id()
+        self._normalise = str if as_it_stands else normalise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
@@ -76,7 +81,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of the normalised text, without BOS and EOS."""
-        return self._processor.encode(normalise(text))
+        return self._processor.encode(self._normalise(text))
 
     def encode_target(self, text: str) -> list[int]:
         """Returns the ids of a text in the target language: those of `encode`, where one vocabulary serves both."""
@@ -108,9 +113,13 @@ class Vocabulary:
         """Returns the id of every piece."""
         return {self._processor.id_to_piece(i): i for i in range(len(self))}
 
+    def piece(self, token: int) -> str:
+        """Returns the piece that the id of a target token stands for."""
+        return self._processor.id_to_piece(token)
+
     def pieces(self, text: str) -> list[str]:
         """Returns what `encode` cuts the text into; ▁ stands for a space, <0xE2> for one byte."""
-        return self._processor.encode(normalise(text), out_type=str)
+        return self._processor.encode(self._normalise(text), out_type=str)
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Returns the text up to the first EOS, without PAD and BOS."""
@@ -173,6 +182,10 @@ class MarianVocabulary(Vocabulary):
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
 
+    def piece(self, token: int) -> str:
+        """Returns the piece that the id of a target token stands for."""
+        return self._target_pieces.get(token, "")
+
     def pieces(self, text: str) -> list[str]:
         """Returns what `encode` cuts the text into."""
         return _marian_pieces(self._processor, text)
@@ -202,12 +215,14 @@ def train(
     size: int,
     model: str = "bpe",
     symbols: Sequence[str] = (),
+    lines: bool = False,
 ) -> Vocabulary:
     """Trains a vocabulary of `size` pieces on normalised sentences of both languages and writes it to `path`.
 
-    Each of the `symbols` becomes one piece, with the space before it, wherever it begins a word. The same sentences in
-    the same order give the same vocabulary. Raises UserError when the text does not have so many pieces, or has more
-    different characters than that.
+    Each of the `symbols` becomes one piece, with the space before it, wherever it begins a word. With `lines` it is a
+    language model's, and `sentences` are the lines of its text without their ends. The same sentences in the same
+    order give the same vocabulary. Raises UserError when the text does not have so many pieces (`char` then has
+    fewer), or has more different characters than that.
     """
     import sentencepiece
 
@@ -222,13 +237,15 @@ def train(
             character_coverage=0.9995,
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
+            add_dummy_prefix=not lines,
+            hard_vocab_limit=model != "char",
             pad_id=PAD,
             bos_id=BOS,
             eos_id=EOS,
             unk_id=UNKNOWN,
             max_sentence_length=1 << 16,
             num_threads=16,  # not the number of cores: the sums of `unigram` depend on it
-            user_defined_symbols=[f"\u2581{symbol}" for symbol in symbols],
+            user_defined_symbols=[f"\u2581{symbol}" for symbol in symbols] + ["\n"] * lines,
             minloglevel=2,
         )
     except RuntimeError as error:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.decode.beam import Reorder, Step
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.model.build import build
 
 
 def start(
@@ -26,12 +26,11 @@ def start(
     beam_size: int,
     max_length: int,
 ) -> tuple[Step, Any, Reorder]:
-    """Encodes the source with every model; returns what `beam.search` needs: step, first cache, and reorder."""
-    members = [(Transformer(model), {"params": own}) for model, own in zip(models, params, strict=True)]
-    started: list[Any] = []
-    for model, variables in members:
-        encoded = model.apply(variables, source, method="encode")
-        started.append(model.apply(variables, encoded, source, beam_size, max_length, method="start_cache"))
+    """Reads the source with every model; returns what `beam.search` needs: step, first cache, and reorder."""
+    members = [(build(model), {"params": own}) for model, own in zip(models, params, strict=True)]
+    started: list[Any] = [
+        model.apply(variables, source, beam_size, max_length, method="start_cache") for model, variables in members
+    ]
 
     def step(tokens: Array, caches: Any, index: Array) -> tuple[Array, Any]:
         taken: list[Any] = [

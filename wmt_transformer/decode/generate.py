@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import Config, DecodeConfig, ModelConfig, UserError, from_json
-from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.config import Config, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import EOS, Vocabulary, normalise
-from wmt_transformer.decode import alignment, batched, ensemble, lines, sampling, scoring
+from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
 from wmt_transformer.decode.lines import Part, Translation
 from wmt_transformer.decode.scoring import Score
 
@@ -28,14 +27,10 @@ class Translator:
     """Translates with one set of parameters; assign `params` to go on with others of the same shapes."""
 
     def __init__(self, config: Config, params: Any, vocabulary: Vocabulary):
-        rows = params["target_embedding"]["table"].shape[0]
-        if rows != len(vocabulary):
-            raise UserError(
-                f"the vocabulary has {len(vocabulary)} pieces and the checkpoint's embedding {rows} rows; "
-                "use the vocabulary that the model was trained with"
-            )
+        if config.model.architecture == "decoder_only":
+            raise UserError(f"{config.name} is a language model, which does not translate; see `generate`")
         self.params = params
-        self.model = dataclasses.replace(config.model, vocabulary_size=rows)
+        self.model = runs.sized(config.model, params, vocabulary)
         self.vocabulary = vocabulary
         self.data = config.data
         self._decode = config.decode
@@ -66,20 +61,9 @@ class Translator:
                 f"{len(folders)} work folders and {len(which)} checkpoints: give one of either, or as many of both"
             )
         pairs = itertools.islice(zip(itertools.cycle(folders), itertools.cycle(which), strict=False), count)
-        return cls.ensemble([cls._load(Path(folder), one) for folder, one in pairs], [str(one) for one in folders])
-
-    @classmethod
-    def _load(cls, folder: Path, checkpoint: str | int | None) -> Translator:
-        from wmt_transformer.checkpoint import load_params  # brings Orbax
-
-        if not (folder / "config.json").is_file():
-            raise UserError(
-                f"{folder} holds no run: there is no config.json; "
-                f"`wmt-transformer train CONFIG --workdir {folder}` makes one"
-            )
-        config = from_json((folder / "config.json").read_text(encoding="utf-8"))
-        params = load_params(folder, checkpoint)
-        return cls(config, params, vocabularies.load(folder / "data"))
+        return cls.ensemble(
+            [cls(*runs.load(Path(folder), one)) for folder, one in pairs], [str(one) for one in folders]
+        )
 
     @classmethod
     def ensemble(cls, members: Sequence[Translator], names: Sequence[str] = ()) -> Translator:

@@ -19,7 +19,7 @@ from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import PAD
 from wmt_transformer.decode.ensemble import mean_logits
 from wmt_transformer.decode.lines import padded, round_up
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.model.build import build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def score(
         rows = 1 << min(rows.bit_length() - 1, (len(longest_first) - 1).bit_length())
         chosen, longest_first = longest_first[:rows], longest_first[rows:]
         source, target = (padded([side[i] for i in chosen], rows, length) for side in (sources, targets))
-        totals = np.asarray(log_probabilities(params, source, target, models=models))
+        totals = np.asarray(log_probabilities(params, source, target, models=models)).sum(axis=1)
         for i, total in zip(chosen, totals.tolist(), strict=False):
             results[i] = Score(total, len(targets[i]))
     return results
@@ -66,11 +66,11 @@ def log_probabilities(
     target: Int[Array, "batch target"],
     *,
     models: tuple[ModelConfig, ...],
-) -> Float[Array, "batch"]:
-    """Returns the summed log-probability of every target; padding counts for nothing."""
+) -> Float[Array, "batch target"]:
+    """Returns the log-probability of every token of every target; that of padding is 0."""
     logits: Any = [
-        Transformer(model).apply({"params": own}, source, target) for model, own in zip(models, params, strict=True)
+        build(model).apply({"params": own}, source, target) for model, own in zip(models, params, strict=True)
     ]
     log_probs = jax.nn.log_softmax(mean_logits(logits).astype(jnp.float32))
     picked = jnp.take_along_axis(log_probs, target[..., None], axis=-1)[..., 0]
-    return jnp.where(target != PAD, picked, 0.0).sum(axis=1)
+    return jnp.where(target != PAD, picked, 0.0)

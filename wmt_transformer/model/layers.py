@@ -6,6 +6,7 @@ Every sub-layer is wrapped the same way: LayerNorm(x + Dropout(Sublayer(x))) in 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -32,7 +33,7 @@ def sinusoids(length: int, d_model: int, layout: str = "interleaved") -> np.ndar
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = max(0, x W1 + b1) W2 + b2 (equation 2), or with swish in place of max(0, ·)."""
+    """FFN(x) = max(0, x W1 + b1) W2 + b2 (equation 2), or with swish or GELU in place of max(0, ·)."""
 
     config: ModelConfig
 
@@ -41,7 +42,7 @@ class FeedForward(nn.Module):
         self.output = dense(self.config, self.config.d_model)
 
     def __call__(self, x: Float[Array, "*batch d_model"], train: bool = False) -> Float[Array, "*batch d_model"]:
-        hidden = (nn.relu if self.config.activation == "relu" else nn.swish)(self.hidden(x))
+        hidden = {"relu": nn.relu, "swish": nn.swish, "gelu": nn.gelu}[self.config.activation](self.hidden(x))
         if train and self.config.relu_dropout:
             hidden = dropout(hidden, self.config.relu_dropout, self.make_rng("dropout"))
         return self.output(hidden)
@@ -82,9 +83,48 @@ class EncoderLayer(nn.Module):
     def __call__(
         self, x: Float[Array, "batch length d_model"], mask: Bool[Array, "..."], train: bool = False
     ) -> Float[Array, "batch length d_model"]:
-        attend = self.self_attention
-        x = self.self_attention_residual(x, lambda y: attend(y, attend.keys_values(y), mask, train), train)
-        return self.feed_forward_residual(x, lambda y: self.feed_forward(y, train), train)
+        return self.with_keys_values(x, mask, train)[0]
+
+    def with_keys_values(
+        self, x: Float[Array, "batch length d_model"], mask: Bool[Array, "..."], train: bool = False
+    ) -> tuple[Float[Array, "batch length d_model"], KVCache]:
+        """Returns the layer's output, and the keys and values of self-attention, which a cache begins with."""
+        attend, kept = self.self_attention, None
+
+        def attend_to_itself(y: Float[Array, "batch length d_model"]) -> Float[Array, "batch length d_model"]:
+            nonlocal kept
+            kept = attend.keys_values(y)
+            return attend(y, kept, mask, train)
+
+        x = self.self_attention_residual(x, attend_to_itself, train)
+        assert kept is not None
+        return self.feed_forward_residual(x, lambda y: self.feed_forward(y, train), train), kept
+
+    def step(
+        self, x: Float[Array, "batch hypotheses d_model"], index: Array, cache: KVCache, visible: Bool[Array, "..."]
+    ) -> tuple[Float[Array, "batch hypotheses d_model"], KVCache]:
+        """Returns the output of one position, which is slot `index` of the cache, and the cache with it filled in."""
+        attend = CachedAttention(self.self_attention, index, cache, visible)
+        x = self.self_attention_residual(x, attend, False)
+        return self.feed_forward_residual(x, self.feed_forward, False), attend.cache
+
+
+class CachedAttention:
+    """Self-attention of one position to those in a cache `[batch, hypotheses, room, heads, width]`.
+
+    The position's own keys and values fill slot `index` first; `visible` are the slots that it may attend to. `cache`
+    is the cache as it is behind the call.
+    """
+
+    def __init__(
+        self, attention: MultiHeadAttention, index: Array, cache: KVCache, visible: Bool[Array, "..."]
+    ) -> None:
+        self._attention, self._index, self._visible, self.cache = attention, index, visible, cache
+
+    def __call__(self, x: Float[Array, "batch hypotheses d_model"]) -> Float[Array, "batch hypotheses d_model"]:
+        new = self._attention.keys_values(x)
+        self.cache = KVCache(*(old.at[:, :, self._index].set(now) for old, now in zip(self.cache, new, strict=True)))
+        return self._attention(x[:, :, None, :], self.cache, self._visible)[:, :, 0]
 
 
 class DecoderLayer(nn.Module):
@@ -144,3 +184,12 @@ class DecoderLayer(nn.Module):
         x = self.self_attention_residual(x, attend_to_slots, False)
         x = self.cross_attention_residual(x, lambda y: self.cross_attention.from_slots(y, memory, source_mask), False)
         return self.feed_forward_residual(x, self.feed_forward, False), filled
+
+
+def stack(layer: type[EncoderLayer] | type[DecoderLayer], config: ModelConfig, count: int) -> list[Any]:
+    """Returns so many layers; with `config.remat` what they compute inside is computed again for the gradient."""
+    if config.remat:  # `train` is Python's, not an array: the third and the fifth argument
+        kind: Any = nn.remat(layer, static_argnums=3 if layer is EncoderLayer else 5)
+    else:
+        kind = layer
+    return [kind(config) for _ in range(count)]

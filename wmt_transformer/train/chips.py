@@ -52,7 +52,8 @@ def peak(device_kind: str) -> Peak | None:
 
 
 def model_flops(config: ModelConfig, rows: int, source: int, target: int) -> int:
-    """Returns the floating-point operations of a step's matrix products, padding included.
+    """Returns the floating-point operations of a step's matrix products, padding included. A language model has the
+    decoder's alone, without attention to a source.
 
     A product costs two a multiply-add, and as much again for each of its two gradients. Table lookups, norms,
     softmax and dropout are not counted, as is the custom for model-FLOPs utilisation (Chowdhery et al. 2022, B).
@@ -60,7 +61,10 @@ def model_flops(config: ModelConfig, rows: int, source: int, target: int) -> int
     keys, values = config.num_heads * config.d_k, config.num_heads * config.d_v
     memory = config.d_model * (keys + values)  # keys and values, or queries and output, of one token
     feed_forward = 2 * config.d_model * config.d_ff
+    logits = target * config.d_model * config.vocabulary_size
+    if config.architecture == "decoder_only":
+        decoder = target * (2 * memory + feed_forward) + target * target * (keys + values)
+        return 6 * rows * (config.decoder_layers * decoder + logits)
     encoder = source * (2 * memory + feed_forward) + source * source * (keys + values)
     decoder = target * (3 * memory + feed_forward) + source * memory + target * (target + source) * (keys + values)
-    logits = target * config.d_model * config.vocabulary_size
     return 6 * rows * (config.num_layers * encoder + config.decoder_layers * decoder + logits)

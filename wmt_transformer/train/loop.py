@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,11 @@ from wmt_transformer.config import Config, UserError
 from wmt_transformer.data import embeddings
 from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import Prepared
+from wmt_transformer.data.prepare_text import PreparedText
+from wmt_transformer.data.tokens import TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.data.windows import TokenStream, Windows
+from wmt_transformer.model.build import Model, build
 from wmt_transformer.train import chips, metrics
 from wmt_transformer.train.hosts import any_of, is_main
 from wmt_transformer.train.optimizer import learning_rate, optimizer
@@ -55,7 +59,11 @@ class Outcome:
 
 
 def train(
-    config: Config, workdir: Path, prepared: Prepared, evaluate: Evaluate | None = None, profile: bool = False
+    config: Config,
+    workdir: Path,
+    prepared: Prepared | PreparedText,
+    evaluate: Evaluate | None = None,
+    profile: bool = False,
 ) -> Outcome:
     """Trains to `config.train.steps` or until the dev score stops rising, from the newest checkpoint if there is one.
 
@@ -64,21 +72,11 @@ def train(
     """
     start, settings = time.monotonic(), config.train
     mesh = make_mesh(config.mesh)
-    model = Transformer(config.model)
+    model = build(config.model)
     update = optimizer(settings, config.model.d_model)
-    data = config.data
-    check_rows(data.batch_multiple, mesh)
-    host_index, host_count = row_slice(mesh)
-    batches = Batches(
-        prepared.train,
-        data.source_tokens,
-        data.target_tokens,
-        num_shapes=data.num_shapes,
-        multiple=data.batch_multiple * settings.accumulation,
-        seed=settings.seed,
-        host_index=host_index,
-        host_count=host_count,
-    )
+    check_rows(config.data.batch_multiple, mesh)
+    host_count = row_slice(mesh)[1]
+    batches = make_batches(config, prepared.train, mesh, config.data.num_shapes, settings.accumulation)
     muted = not is_main()
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
     with contextlib.closing(checkpoints), mesh_of(mesh), interruptible() as stop:
@@ -137,6 +135,17 @@ def train(
                 _save(checkpoints, state, None)
             checkpoints.wait()
     return Outcome(now, time.monotonic() - start, step.first_seconds, parameters, ended)
+
+
+def make_batches(
+    config: Config, tokens: TokenPairs | TokenStream, mesh: jax.sharding.Mesh, num_shapes: int, accumulation: int = 1
+) -> Batches | Windows:
+    """Returns this process's share of the batches: of sentence pairs, or of packed text for a language model."""
+    data, (host_index, host_count) = config.data, row_slice(mesh)
+    multiple, seed = data.batch_multiple * accumulation, config.train.seed
+    if isinstance(tokens, TokenStream):
+        return Windows(tokens, data.context, data.target_tokens, multiple, seed, host_index, host_count)
+    return Batches(tokens, data.source_tokens, data.target_tokens, num_shapes, multiple, seed, host_index, host_count)
 
 
 class Timed:
@@ -230,24 +239,14 @@ class Development:
     def __init__(
         self,
         config: Config,
-        prepared: Prepared,
+        prepared: Prepared | PreparedText,
         eval_step: Any,
         mesh: jax.sharding.Mesh,
         evaluate: Evaluate | None,
     ) -> None:
-        data = config.data
         # Few shapes: each is one more program to compile, and the development set is small.
-        shapes = min(data.num_shapes, 3)
-        host_index, host_count = row_slice(mesh)
-        self._batches = Batches(
-            prepared.dev,
-            data.source_tokens,
-            data.target_tokens,
-            num_shapes=shapes,
-            multiple=data.batch_multiple,
-            host_index=host_index,
-            host_count=host_count,
-        )
+        self._batches = make_batches(config, prepared.dev, mesh, min(config.data.num_shapes, 3))
+        self._bytes = prepared.statistics.get("dev_bytes")
         self._eval_step, self._mesh, self._evaluate = eval_step, mesh, evaluate
 
     def __call__(self, params: Any) -> tuple[dict[str, float], str]:
@@ -262,6 +261,8 @@ class Development:
             "dev/perplexity": metrics.perplexity(nats),
             "dev/accuracy": total["correct"] / total["tokens"],
         }
+        if self._bytes:
+            measured["dev/bits_per_byte"] = total["nll"] / math.log(2) / self._bytes
         extra, text = self._evaluate(params) if self._evaluate else ({}, "")
         measured |= {f"dev/{name}": value for name, value in extra.items()}
         measured["dev/score"] = next(iter(extra.values()), -nats)
@@ -310,7 +311,7 @@ def mesh_of(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Any]:
 
 
 def _start(
-    checkpoints: Checkpoints, model: Transformer, update: Any, mesh: jax.sharding.Mesh, seed: int
+    checkpoints: Checkpoints, model: Model, update: Any, mesh: jax.sharding.Mesh, seed: int
 ) -> tuple[TrainState, list[str]]:
     """Returns the state of the newest checkpoint that can be read, and what was wrong with newer ones."""
     spoilt: list[str] = []
@@ -362,7 +363,7 @@ def _diverged(config: Config, step: int, skipped: int, norm: float, saved: int) 
 
 def _summary(step: int, measured: dict[str, float], text: str) -> str:
     line = f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}"
-    for name in ("BLEU", "F1"):
-        if (key := f"dev/{name.lower()}") in measured:
-            line += f"  {name} {measured[key]:.1f}"
+    for name, pattern in {"bleu": "BLEU {:.1f}", "f1": "F1 {:.1f}", "bits_per_byte": "{:.3f} bits per byte"}.items():
+        if f"dev/{name}" in measured:
+            line += "  " + pattern.format(measured[f"dev/{name}"])
     return f"{line}\n{text}" if text else line

@@ -22,7 +22,7 @@ import numpy as np
 
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.batches import Batch, Shape, most_rows
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.model.build import build
 from wmt_transformer.train import chips, hlo
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import by_rows, check_rows, make_mesh
@@ -141,7 +141,7 @@ def lower_step(config: Config, devices: Sequence[Any], shape: Shape) -> tuple[An
     config = _sized(config)
     mesh = make_mesh(config.mesh, devices)
     check_rows(config.data.batch_multiple, mesh)
-    model, update = Transformer(config.model), optimizer(config.train, config.model.d_model)
+    model, update = build(config.model), optimizer(config.train, config.model.d_model)
     with jax.set_mesh(mesh):
         state, rows = abstract_state(model, update, mesh), by_rows(mesh)
         sides = (jax.ShapeDtypeStruct((shape.rows, length), np.int32, sharding=rows) for length in shape[1:])
@@ -200,6 +200,9 @@ def _shape(config: Config, length: int | None) -> Shape:
     """Returns the batch of sentences of one length, by default of the longest."""
     data, length = config.data, length or config.data.max_length
     multiple = data.batch_multiple * config.train.accumulation
+    if config.model.architecture == "decoder_only":  # every batch has the same shape
+        rows = most_rows(1, data.context, data.target_tokens, data.target_tokens, multiple)
+        return Shape(rows, 1, data.context)
     return Shape(most_rows(length, length, data.source_tokens, data.target_tokens, multiple), length, length)
 
 

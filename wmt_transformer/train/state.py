@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.model.build import Model
 from wmt_transformer.train.sharding import shardings
 
 
@@ -23,7 +23,7 @@ class TrainState(NamedTuple):
     """How many of the last steps in a row had a gradient that was not finite, and changed nothing."""
 
 
-def abstract_state(model: Transformer, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def abstract_state(model: Model, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Returns the shapes, dtypes and shardings of a run's state without allocating any of it."""
     shapes = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0)))
     return jax.tree.map(
@@ -31,7 +31,7 @@ def abstract_state(model: Transformer, optimizer: optax.GradientTransformation, 
     )
 
 
-def initial_state(model: Transformer, optimizer: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
+def initial_state(model: Model, optimizer: optax.GradientTransformation, mesh: Mesh, seed: int) -> TrainState:
     """Returns freshly drawn parameters and zero moments, each part created by the device where it will live."""
     places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh))
     return jax.jit(lambda key: _initial(model, optimizer, key), out_shardings=places)(jax.random.key(seed))
@@ -53,7 +53,7 @@ def with_embeddings(state: TrainState, ids: np.ndarray, vectors: np.ndarray) -> 
     return state._replace(params=jax.tree_util.tree_map_with_path(replaced, state.params))
 
 
-def _initial(model: Transformer, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
+def _initial(model: Model, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
     tokens = jnp.ones((1, 2), jnp.int32)
     params = model.init(key, tokens, tokens)["params"]
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), jnp.zeros((), jnp.int32))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import TrainConfig
 from wmt_transformer.data.batches import Batch
-from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.model.build import Model
 from wmt_transformer.train.loss import LossSums, cross_entropy
 from wmt_transformer.train.sharding import by_rows, replicated, row_shards
 from wmt_transformer.train.state import TrainState, abstract_state
@@ -27,7 +27,7 @@ class StepMetrics(NamedTuple):
 
 
 def loss_sums(
-    model: Transformer,
+    model: Model,
     params: Any,
     batch: Batch,
     smoothing: float,
@@ -43,7 +43,7 @@ def loss_sums(
 
 
 def gradients(
-    model: Transformer,
+    model: Model,
     params: Any,
     batch: Batch,
     smoothing: float,
@@ -80,7 +80,7 @@ def gradients(
 
 
 def make_train_step(
-    model: Transformer, optimizer: optax.GradientTransformation, train: TrainConfig, mesh: Mesh
+    model: Model, optimizer: optax.GradientTransformation, train: TrainConfig, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """Returns the compiled update `step(state, batch)`; the state that goes in is donated to the one that comes out.
 
@@ -114,7 +114,7 @@ def make_train_step(
     )
 
 
-def make_eval_step(model: Transformer, mesh: Mesh) -> Callable[[Any, Batch], LossSums]:
+def make_eval_step(model: Model, mesh: Mesh) -> Callable[[Any, Batch], LossSums]:
     """Returns the compiled measurement `eval_step(params, batch)`: no dropout, no label smoothing."""
 
     def step(params: Any, batch: Batch) -> LossSums:

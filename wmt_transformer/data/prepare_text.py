@@ -1,0 +1,118 @@
+"""From documents to one memory-mapped stream of tokens for each split: `prepare` for a language model.
+
+Three passes over the training text, a document in memory at a time: counting, the vocabulary on an even sample of its
+lines, and cutting it into pieces. Development and test texts are kept beside their tokens, for the scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wmt_transformer.config import DataConfig, UserError
+from wmt_transformer.data import documents, vocabulary
+from wmt_transformer.data.corpora import Split
+from wmt_transformer.data.prepare import make, print_to_stderr, read_manifest
+from wmt_transformer.data.vocabulary import EOS, Vocabulary
+from wmt_transformer.data.windows import TokenStream
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedText:
+    """Prepared text of a language model; the fields are those of `prepare.Prepared`."""
+
+    folder: Path
+    vocabulary: Vocabulary
+    train: TokenStream
+    dev: TokenStream
+    dev_text: list[str]
+    test_text: list[str]
+    statistics: dict[str, Any]
+    """Documents, lines, bytes and tokens of training, documents of dev and test, pieces of the vocabulary."""
+
+
+def prepare(
+    data: DataConfig, folder: str | os.PathLike[str], report: Callable[[str], None] = print_to_stderr
+) -> PreparedText:
+    """Prepares text into `folder`, or opens what is there if settings and files are still the same.
+
+    Raises UserError for whatever is wrong with the text or the vocabulary; `folder` is then as it was before.
+    """
+    make(data, Path(folder), report, lambda building: _build(data, building, report))
+    return open_prepared(folder)
+
+
+def open_prepared(folder: str | os.PathLike[str]) -> PreparedText:
+    """Opens what `prepare` made. Raises UserError if it is not there."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    train, dev = (TokenStream.open(folder, split, manifest["dtype"]) for split in ("train", "dev"))
+    dev_text, test_text = (json.loads((folder / f"{split}.json").read_text("utf-8")) for split in ("dev", "test"))
+    words = Vocabulary.load(folder / "vocabulary.model")
+    return PreparedText(folder, words, train, dev, dev_text, test_text, manifest["statistics"])
+
+
+def _build(data: DataConfig, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Writes vocabulary, tokens and texts into the folder; returns dtype and statistics. Raises UserError."""
+    texts: dict[Split, list[str]] = {
+        "dev": list(documents.load(data, "dev")),
+        "test": list(documents.load(data, "test")),
+    }
+    for split, some in texts.items():
+        (folder / f"{split}.json").write_text(json.dumps(some, ensure_ascii=False), "utf-8")
+    if not texts["dev"]:
+        raise UserError(f"{data.corpus} has no development text; name --data.dev_files, or give more text")
+    counts = {"documents": 0, "lines": 0, "bytes": 0, "tokens": 0}
+    for document in documents.load(data, "train"):
+        counts["documents"] += 1
+        counts["lines"] += document.count("\n") + 1
+        counts["bytes"] += len(document.encode())
+    if not counts["documents"]:
+        raise UserError(f"{data.corpus} has no training text: its files hold nothing but white space")
+
+    report(f"training a vocabulary of {data.vocabulary_size:,} pieces on {counts['bytes']:,} bytes of text")
+    model = folder / "vocabulary.model"
+    lines = _sample(documents.load(data, "train"), counts["lines"], data.vocabulary_sample)
+    words = vocabulary.train(lines, model, data.vocabulary_size, data.vocabulary_model, lines=True)
+    dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
+    counts["tokens"] = _write(folder / "train.tokens", words, documents.load(data, "train"), dtype)
+    dev_tokens = _write(folder / "dev.tokens", words, iter(texts["dev"]), dtype)
+    statistics = {
+        "train": counts,
+        "vocabulary": len(words),
+        "dev": len(texts["dev"]),
+        "dev_bytes": sum(len(text.encode()) for text in texts["dev"]),
+        "dev_tokens": dev_tokens,
+        "test": len(texts["test"]),
+    }
+    report(
+        f"{counts['bytes']:,} bytes of text in {counts['documents']:,} documents are {counts['tokens']:,} tokens "
+        f"({counts['bytes'] / counts['tokens']:.2f} bytes each) of {len(words):,} pieces; "
+        f"{statistics['dev_bytes']:,} bytes to measure on"
+    )
+    return {"dtype": dtype, "statistics": statistics}
+
+
+def _sample(texts: Iterator[str], lines: int, most: int) -> Iterator[str]:
+    """Yields at most `most` lines that are not empty, evenly spaced."""
+    numbered = enumerate(line for text in texts for line in text.split("\n"))
+    for number, line in numbered:
+        if line and (lines <= most or number * most // lines != (number + 1) * most // lines):
+            yield line
+
+
+def _write(path: Path, words: Vocabulary, texts: Iterator[str], dtype: str) -> int:
+    """Writes the ids of every text and EOS behind it; returns how many ids these are."""
+    count = 0
+    with open(path, "wb") as file:
+        for text in texts:
+            ids = np.asarray([*words.encode(text), EOS], dtype)
+            file.write(ids.tobytes())
+            count += len(ids)
+    return count

@@ -1,0 +1,277 @@
+"""Strings in, strings out: a trained decoder as a language model, which goes on where a text stops.
+
+A language model's run goes on from the prompt. A translation run's decoder is a language model too, of the language
+translated to, once it is given a sentence to translate; the prompt is then how the translation begins. Tokens are
+drawn by the samplers of `sampling`, one at a time, behind a cache of keys and values, for all prompts together, and
+handed out as they come. What one prompt becomes does not depend on the others.
+
+A language model reads no more tokens than its window had in training. When text has filled it, the last half of the
+window becomes the prompt of the next one, so a text may be as long as one likes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wmt_transformer.config import Config, ModelConfig, UserError
+from wmt_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from wmt_transformer.decode import runs, sampling, scoring
+from wmt_transformer.decode.beam import token_log_probabilities
+from wmt_transformer.decode.lines import padded, round_up
+from wmt_transformer.decode.rules import Rules
+from wmt_transformer.decode.streaming import GrowingText, StopStrings
+from wmt_transformer.model.build import build
+
+
+class NextToken(NamedTuple):
+    """A token that may come next; `text` is its piece with spaces for ▁."""
+
+    token: int
+    text: str
+    probability: float
+
+
+class LanguageModel:
+    """Completes text with one set of parameters; assign `params` to go on with others of the same shapes."""
+
+    def __init__(self, config: Config, params: Any, vocabulary: Vocabulary, source: str | None = None):
+        translates = config.model.architecture == "encoder_decoder"
+        if translates and source is None:
+            raise UserError(
+                f"{config.name} is a translation run: give the sentence to translate as the source (--source TEXT)"
+            )
+        if not translates and source is not None:
+            raise UserError(f"{config.name} is a language model, which has no source; leave it out")
+        self.params, self.vocabulary = params, vocabulary
+        self.model = runs.sized(config.model, params, vocabulary)
+        self._source = None if source is None else [*vocabulary.encode(source), EOS]
+        # What a window begins with is something that such a model hardly ever saw.
+        self._needs_prompt = not translates and config.data.documents == "file"
+        positions = self.model.max_positions if self.model.positions == "learned" else sys.maxsize
+        self.context = positions if translates else min(config.data.context, positions)
+        """Tokens that a window holds, BOS included."""
+
+    @classmethod
+    def load(
+        cls, workdir: str | os.PathLike[str], checkpoint: str | int | None = None, source: str | None = None
+    ) -> LanguageModel:
+        """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
+
+        `source` is the sentence to translate, for a translation run. Raises UserError when the folder holds no run, no
+        such checkpoint, or a run of the other kind.
+        """
+        return cls(*runs.load(Path(workdir), checkpoint), source)
+
+    def predict_next_token(self, prompt: str, count: int = 10, keep_last: bool = False) -> list[NextToken]:
+        """Returns the `count` tokens that are most likely to follow the prompt, likeliest first.
+
+        Raises UserError for a prompt that is longer than the context, unless its last tokens shall do (`keep_last`).
+        """
+        ids = self._window(prompt, keep_last)
+        if self._source is None:
+            length = min(round_up(len(ids)), self.context)
+            source, target, place = _padded_left([ids], length), np.array([[EOS]], np.int32), 0
+        else:
+            source, place = np.array([self._source], np.int32), len(ids) - 1
+            target = padded([[*ids[1:], EOS]], 1, min(round_up(len(ids)), self.context))
+        log_probs = np.asarray(_next(self.params, source, target, np.int32(place), model=self.model))
+        best = np.argsort(-log_probs, kind="stable")[:count]
+        return [
+            NextToken(token, self.vocabulary.piece(token).replace("\u2581", " "), float(np.exp(log_probs[token])))
+            for token in best.tolist()
+        ]
+
+    def generate_text(self, prompt: str, num_tokens: int, **options: Any) -> str:
+        """Returns what the model writes behind the prompt; the options are those of `stream`."""
+        return "".join(piece for (piece,) in self.stream([prompt], num_tokens, **options))
+
+    def stream(
+        self,
+        prompts: Sequence[str],
+        num_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        stop: Sequence[str] = (),
+        seed: int = 1,
+        keep_last: bool = False,
+    ) -> Iterator[list[str]]:
+        """Yields, after every token, what is new of each prompt's continuation; many of the strings are empty.
+
+        Args:
+          num_tokens: most tokens behind a prompt; a text may end before.
+          temperature, top_k, top_p, repetition_penalty: see `sampling`, in the order penalty, temperature, k, p; at
+            temperature 0 the most probable token is taken.
+          stop: texts that end a continuation where they appear; they are no part of it.
+          seed: with the number of a prompt, decides what is drawn for it.
+          keep_last: keep the last tokens of a prompt that is longer than the context, instead of refusing it.
+
+        Raises UserError for settings out of range, an empty prompt where the model needs one, and one that is too long.
+        """
+        if num_tokens < 1:
+            raise UserError(f"{num_tokens} tokens were asked for; it must be at least 1")
+        if not 0 <= seed < 2**32:
+            raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
+        asked = [
+            (sampling.RepetitionPenalty, repetition_penalty),
+            (sampling.Temperature, temperature),
+            (sampling.TopK, top_k),
+            (sampling.TopP, top_p),
+        ]
+        sampler = sampling.Sample(tuple(kind(value) for kind, value in asked if value is not None))
+        stops, windows = StopStrings(tuple(stop)), [self._window(prompt, keep_last) for prompt in prompts]
+        rows = [_Row(ids, num_tokens, GrowingText(self.vocabulary.decode, ids, stops)) for ids in windows]
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(len(rows)))
+        return self._stream(rows, sampler, keys)
+
+    def _stream(self, rows: list[_Row], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
+        window = 0
+        while any(row.left for row in rows):
+            now = jax.vmap(jax.random.fold_in, (0, None))(keys, window)
+            yield from self._fill_window(rows, sampler, now)
+            window += 1
+        if any(rest := [row.text.finish() for row in rows]):
+            yield rest
+
+    def _fill_window(self, rows: list[_Row], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
+        """Yields the new text of every row until each has ended or filled its window."""
+        inputs = [row.ids if len(row.ids) <= self.context else row.ids[-max(self.context // 2, 1) :] for row in rows]
+        limits = [min(row.left, self.context - len(ids) + 1) for row, ids in zip(rows, inputs, strict=True)]
+        rules, skipped = None, [0] * len(rows)
+        longest = min(round_up(max(map(len, inputs))), self.context)
+        before = _padded_left(inputs, longest)
+        if self._source is None:
+            source = before
+        else:
+            source = np.array([self._source] * len(rows), np.int32)
+            skipped = [len(ids) - 1 for ids in inputs]  # forced, behind BOS
+            limits = [limit + n if limit else 0 for limit, n in zip(limits, skipped, strict=True)]
+            anything = jnp.full(len(rows), np.iinfo(np.int32).max, jnp.int32)
+            prefix = padded([ids[1:] for ids in inputs], len(rows), longest)
+            rules = Rules(jnp.zeros_like(anything), anything, jnp.asarray(prefix))
+        room, max_lengths = round_up(max(limits)), np.asarray(limits, np.int32)
+        state, memory = _begin(self.params, source, max_lengths, model=self.model, room=room)
+        for index in range(max(limits)):
+            state = _extend(
+                self.params, memory, state, max_lengths, keys, rules, before, model=self.model, sampler=sampler
+            )
+            tokens = np.asarray(state.last)[:, 0].tolist()
+            yield [
+                row.add(token) if index >= forced and token != PAD else ""
+                for row, token, forced in zip(rows, tokens, skipped, strict=True)
+            ]
+            if not any(row.left for row in rows) or not np.asarray(state.open).any():
+                break
+
+    def log_probabilities(self, ids: Sequence[int], stride: int | None = None) -> np.ndarray:
+        """Returns the log-probability of each of a document's ids, the last of which is EOS, given those before it.
+
+        The document is read in windows of the context's length, each `stride` tokens after the one before; scored are
+        the tokens that no window before had. So a token has at least context - stride others before it, where the
+        document has. A stride as long as the context (the default) sets windows side by side, as in training.
+        """
+        if self._source is not None:
+            raise UserError(
+                "a translation run has no probability of a text alone; give --source and --target to `score`"
+            )
+        stride = self.context if stride is None else stride
+        if not 1 <= stride <= self.context:
+            raise UserError(f"the stride is {stride}, it must be from 1 to the context, {self.context}")
+        kept, all_ids = self.context - stride + 1, [BOS, *ids]
+        sources = [all_ids[max(start + 1 - kept, 0) : start + 1] for start in range(0, len(ids), stride)]
+        targets = [list(ids[start : start + stride]) for start in range(0, len(ids), stride)]
+        found, rows = [], 8
+        for start in range(0, len(targets), rows):
+            some = slice(start, start + rows)
+            source = _padded_left(sources[some], kept, rows)
+            target = padded(targets[some], rows, stride)
+            scored = scoring.log_probabilities((self.params,), source, target, models=(self.model,))
+            found.append(np.asarray(scored)[: len(targets[some])].reshape(-1))
+        return np.concatenate(found)[: len(ids)]
+
+    def _window(self, prompt: str, keep_last: bool) -> list[int]:
+        """Returns the prompt's ids behind BOS, or its last ids where it is too long and they shall do."""
+        if not prompt and self._needs_prompt:
+            raise UserError("the prompt is empty, and this model was trained on whole files: give a text to go on from")
+        ids = [BOS, *self.vocabulary.encode_target(prompt)]
+        if len(ids) <= self.context:
+            return ids
+        if not keep_last or self._source is not None:
+            raise UserError(
+                f"the prompt has {len(ids) - 1} tokens and the model's context room for {self.context - 1}; shorten it"
+                + ("" if self._source is not None else ", or keep its last tokens only (--keep-last)")
+            )
+        return ids[-self.context :]
+
+
+class _Row:
+    """A prompt and what was written behind it so far."""
+
+    def __init__(self, ids: list[int], left: int, text: GrowingText) -> None:
+        self.ids, self.left, self.text = ids, left, text
+
+    def add(self, token: int) -> str:
+        """Takes the next token; returns the new text."""
+        if not self.left:
+            return ""
+        self.ids.append(token)
+        new = "" if token == EOS else self.text.add(token)
+        self.left = 0 if token == EOS or self.text.ended else self.left - 1
+        return new
+
+
+def _padded_left(sequences: Sequence[Sequence[int]], length: int, rows: int | None = None) -> np.ndarray:
+    ids = np.full((rows or len(sequences), length), PAD, np.int32)
+    for row, sequence in enumerate(sequences):
+        ids[row, length - len(sequence) :] = sequence
+    return ids
+
+
+@partial(jax.jit, static_argnames="model")
+def _next(params: Any, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
+    """Returns the log-probability of every token at one place of the only target."""
+    logits: Any = build(model).apply({"params": params}, source, target)
+    return token_log_probabilities(logits[:, place, None], forbidden=(BOS, PAD))[0, 0]
+
+
+@partial(jax.jit, static_argnames=("model", "room"))
+def _begin(
+    params: Any, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, room: int
+) -> tuple[sampling.State, Any]:
+    """Returns the state of generation before the first token, and what it needs of the source."""
+    cache, memory = build(model).apply({"params": params}, source, 1, room, method="start_cache")  # pyright: ignore
+    return sampling.begin(cache, max_lengths, max_length=room, bos=BOS), memory
+
+
+@partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames="state")
+def _extend(
+    params: Any,
+    memory: Any,
+    state: sampling.State,
+    max_lengths: jax.Array,
+    keys: jax.Array,
+    rules: Rules | None,
+    before: jax.Array,
+    *,
+    model: ModelConfig,
+    sampler: sampling.Sampler,
+) -> sampling.State:
+    """Returns the state with one token more in every row that is open."""
+
+    def step(tokens: jax.Array, cache: Any, index: jax.Array) -> tuple[jax.Array, Any]:
+        return build(model).apply({"params": params}, tokens, index, cache, memory, method="step")  # pyright: ignore
+
+    return sampling.extend(
+        step, state, max_lengths, bos=BOS, eos=EOS, sampler=sampler, keys=keys, rules=rules, before=before
+    )

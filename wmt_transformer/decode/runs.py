@@ -1,0 +1,36 @@
+"""A trained run as everything that decodes needs it: its config, parameters and vocabulary."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from wmt_transformer.config import Config, ModelConfig, UserError, from_json
+from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.vocabulary import Vocabulary
+
+
+def load(folder: Path, checkpoint: str | int | None = None) -> tuple[Config, Any, Vocabulary]:
+    """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
+
+    Raises UserError when the folder holds no run or no such checkpoint.
+    """
+    from wmt_transformer.checkpoint import load_params  # brings Orbax
+
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"{folder} holds no run: there is no config.json; "
+            f"`wmt-transformer train CONFIG --workdir {folder}` makes one"
+        )
+    config = from_json((folder / "config.json").read_text(encoding="utf-8"))
+    return config, load_params(folder, checkpoint), vocabularies.load(folder / "data")
+
+
+def sized(model: ModelConfig, params: Any, vocabulary: Vocabulary) -> ModelConfig:
+    """Returns the model's config with the size of its vocabulary. Raises UserError where that is another one's."""
+    rows = params["target_embedding"]["table"].shape[0]
+    if rows != len(vocabulary):
+        raise UserError(
+            f"the vocabulary has {len(vocabulary)} pieces and the checkpoint's embedding {rows} rows; "
+            "use the vocabulary that the model was trained with"
+        )
+    return dataclasses.replace(model, vocabulary_size=rows)
