@@ -173,6 +173,7 @@ def our_beams(imported: marian.Imported, source: np.ndarray, longest: int) -> be
             alpha=0.0,
             bos=BOS,
             eos=EOS,
+            reorder=lambda cache, origin: cache.reordered(origin),
         )
 
     return search(numbered(imported.source_ids, source))
