@@ -5,7 +5,10 @@
 
 Text is yours: any UTF-8 files, a document a paragraph. Where GPT-2 departs from the paper (pre-norm, GELU, learned
 positions, biases in attention, no label smoothing) so does this; the schedule is the paper's. Batches are its half a
-million tokens, in micro-batches. Not yet run.
+million tokens, in micro-batches.
+
+Time: not yet run.
+Score: not yet run.
 """
 
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
