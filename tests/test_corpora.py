@@ -136,7 +136,7 @@ def test_every_corpus_and_direction_has_a_config_value():
     import typing
 
     known = typing.get_args(typing.get_type_hints(DataConfig)["corpus"])
-    assert set(corpora.DIRECTIONS) | {"files", "trees"} == set(known)
+    assert set(corpora.DIRECTIONS) | {"files", "trees", "shakespeare", "text"} == set(known)
 
 
 # ---- The phrasebook
