@@ -5,15 +5,20 @@
 
 The last 10 % of the trees are held out: 1,356 for dev, then 1,357 for test.
 
-Time: not yet run.
-Score on the test set: not yet run.
+Time: 3,673 s (61 minutes) on one core of 2 that it shared with other work (AMD EPYC, Zen 5), 13 epochs.
+Score on the test set, mean of the last 5 checkpoints, EVALB's rules, sentences of at most 40 words (all sentences):
+beam 4, alpha 0.6: 79.1 F1 (74.0); greedy: 76.6 (71.5). Of 1,357 outputs 153 (greedy: 210) needed repair.
 """
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:
-    """Returns a small pre-norm model."""
+    """Returns a small pre-norm model that sees its words numbered.
+
+    With XX for every word (Vinyals et al. 2014) it lost count of the words: greedy F1 was 16 on development sentences
+    after 3,000 steps, where with numbers it was 60 (a sample of up to 40 words).
+    """
     return Config(
         family="small",
         model=ModelConfig(
