@@ -62,6 +62,12 @@ def translations(params, mesh: Mesh | None) -> list:
     return [[(one.ids, one.score) for one in row] for rows in found for row in rows]
 
 
+def shards_of_rows(mesh: Mesh) -> int:
+    """Returns over how many devices decoding splits the rows of a batch."""
+    with jax.set_mesh(mesh):
+        return batched.rows_over_devices()[1]
+
+
 def sharper(params):
     """Returns the parameters with a larger table: hypotheses of nearly equal scores may change places."""
     return {**params, "target_embedding": {"table": params["target_embedding"]["table"] * 30}}
@@ -91,6 +97,7 @@ def main() -> None:
                 for path, leaf in leaves
             },
             "translations": translations(moved, mesh),
+            "rows over": shards_of_rows(mesh),
         }
     print(json.dumps(report))
 

@@ -53,6 +53,11 @@ def test_eight_devices_translate_as_one_device_does(eight_devices, mesh):
         assert [score for _, score in one] == pytest.approx([score for _, score in other], abs=1e-4)
 
 
+@pytest.mark.parametrize(("mesh", "devices"), [("data 8", 8), ("fsdp 8", 8), ("tensor 2, data 4", 4), ("all three", 4)])
+def test_decoding_splits_rows_over_all_devices_but_those_that_share_them(eight_devices, mesh, devices):
+    assert eight_devices[mesh]["rows over"] == devices
+
+
 @pytest.mark.parametrize(("mesh", "parts"), [("data 8", 1), ("fsdp 8", 8), ("tensor 2, data 4", 2), ("all three", 4)])
 def test_every_large_leaf_and_its_moments_are_split(eight_devices, mesh, parts):
     shares = eight_devices[mesh]["shares"]

@@ -62,7 +62,7 @@ def decode(
       rule: makes the rule of each batch, in place of the lengths and prefixes of `settings` and the parts.
     """
     results: list[list[Output]] = [[] for _ in parts]
-    by_rows, shards = _rows_over_devices()
+    by_rows, shards = rows_over_devices()
     if by_rows is not None and jax.sharding.get_mesh().empty:
         params = jax.device_put(params, NamedSharding(by_rows.mesh, P()))
     longest_prefix = max((len(part.prefix) for part in parts), default=0)
@@ -108,7 +108,7 @@ def decode(
     return results
 
 
-def _rows_over_devices() -> tuple[NamedSharding | None, int]:
+def rows_over_devices() -> tuple[NamedSharding | None, int]:
     """Returns how rows are split and over how many devices; None and 1 where there is only one."""
     mesh = jax.sharding.get_mesh()
     if mesh.empty:
