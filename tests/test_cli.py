@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -159,3 +160,12 @@ def test_a_full_disk_is_one_line_and_leaves_the_file_that_was_there(toy, tmp_pat
     assert "No space left" in refused(capsys, *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_text() == "before"
+
+
+@pytest.mark.parametrize(("chips", "platforms"), [([], "cpu"), (["/dev/accel0"], None)])
+def test_a_tpu_compiler_without_a_tpu_is_passed_over(monkeypatch, capsys, chips, platforms):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "libtpu" else None)
+    monkeypatch.setattr("glob.glob", lambda pattern: [chip for chip in chips if "accel" in pattern])
+    assert run("paper", "--help") == 0
+    assert os.environ.get("JAX_PLATFORMS") == platforms

@@ -7,6 +7,8 @@ user's mistake is one line and exit code 2, Ctrl-C is exit code 130, and neither
 from __future__ import annotations
 
 import errno
+import glob
+import importlib.util
 import os
 import sys
 import threading
@@ -50,6 +52,7 @@ VERBS = [
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code."""
     threading.excepthook = _thread_failed
+    _pass_over_absent_tpu()
     try:
         words = [mounted(word) for word in (sys.argv[1:] if arguments is None else arguments)]
         parsed, overrides = parse_arguments(words, VERBS)
@@ -70,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         say("wmt-transformer: the disk is full; what was saved is intact: make room and run the same command again")
         code = 2
     sys.exit(code)
+
+
+def _pass_over_absent_tpu() -> None:
+    """Keeps JAX from trying a TPU where only its compiler is installed, for `plan`: it would print alarming lines."""
+    installed = importlib.util.find_spec("libtpu") and not importlib.util.find_spec("jax_cuda12_plugin")
+    if installed and not (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")):
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
