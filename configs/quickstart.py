@@ -2,8 +2,8 @@
 
     wmt-transformer quickstart            (prepare, train, average, translate and score, in one go)
 
-Time: 244 s on 2 CPU cores (AMD EPYC), 27 s of them compilation.
-Score: 97.7 sacreBLEU on 1,000 held-out sentences.
+Time: 191 s on 2 CPU cores (Intel Xeon), 21 s of them compilation.
+Score: 98.1 sacreBLEU on 1,000 held-out sentences.
 """
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, TrainConfig
