@@ -68,7 +68,7 @@ def export(config: Config, params: Any, data: str | os.PathLike[str], output: st
     }
     with whole_folder(Path(output), "--output", _FILES) as out:
         save_file(marian_table.to_theirs(params, model), out / "model.safetensors", {"format": "pt"})
-        write_json(out / "config.json", _their_config(model, positions))
+        write_json(out / "config.json", their_config(model, positions))
         write_json(out / "generation_config.json", generation)
         two = _export_vocabulary(words, Path(data), out)
         tokenizer = {
@@ -99,7 +99,8 @@ def _why_not(model: ModelConfig) -> str:
     return ""
 
 
-def _their_config(model: ModelConfig, positions: int) -> dict[str, Any]:
+def their_config(model: ModelConfig, positions: int) -> dict[str, Any]:
+    """Returns what `MarianConfig` is made from for a model of ours, with `positions` as its most tokens."""
     sides = {"layers": (model.num_layers, model.decoder_layers), "ffn_dim": (model.d_ff,) * 2}
     sides |= {"attention_heads": (model.num_heads,) * 2, "layerdrop": (0.0, 0.0)}
     return {

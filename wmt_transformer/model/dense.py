@@ -54,15 +54,20 @@ def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array
 
 def _product_backward(saved: tuple[Array, Array], d_y: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    if x.shape[1] <= d_y.shape[1]:  # a wide x (after the ReLU) costs more to lay out than it saves
-        x_transposed = jax.lax.platform_dependent(x, cpu=_laid_out_transposed, default=jnp.transpose)
-    else:
-        x_transposed = x.T
+    # A wide x (after the ReLU) costs more to lay out than it saves.
+    x_transposed = laid_out_transposed(x) if x.shape[1] <= d_y.shape[1] else x.T
     return d_y @ kernel.T, x_transposed @ d_y
 
 
-def _laid_out_transposed(x: Array) -> Array:
-    return jax.lax.optimization_barrier(x.T)
+def laid_out_transposed(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch columns rows"]:
+    """Returns x with its last two axes exchanged, on a CPU in memory, as the left side of a product wants it there."""
+    on_cpu = jax.lax.platform_dependent
+    transposed: Array = on_cpu(x, cpu=lambda x: jax.lax.optimization_barrier(_transposed(x)), default=_transposed)
+    return transposed
+
+
+def _transposed(x: Array) -> Array:
+    return jnp.swapaxes(x, -1, -2)
 
 
 _product.defvjp(_product_forward, _product_backward)
