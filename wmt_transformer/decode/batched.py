@@ -118,6 +118,18 @@ def rows_over_devices() -> tuple[NamedSharding | None, int]:
     return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
 
 
+def rooms_up_to(longest: int) -> tuple[int, ...]:
+    """Returns the positions that a cache has room for, one after the other: 32, 64, … and at last `longest`."""
+    rooms = [_FIRST_ROOM]
+    while 3 * rooms[-1] < longest:
+        rooms.append(2 * rooms[-1])
+    return (longest,) if 2 * longest < 3 * _FIRST_ROOM else (*rooms, longest)
+
+
+_FIRST_ROOM = 32
+"""Most sentences end within so many pieces."""
+
+
 def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_prefix: int) -> Rules:
     maximum = sys.maxsize if settings.max_length is None else settings.max_length
     return Rules(
@@ -157,8 +169,10 @@ def _decode(
     """
     if by_rows is not None:
         source = jax.lax.with_sharding_constraint(source, by_rows)
-    step, cache, reorder = ensemble.start(models, params, source, beam_size, max_length)
+    rooms = rooms_up_to(max_length)
+    step, cache, reorder, grow = ensemble.start(models, params, source, beam_size, rooms[0])
     settings: Any = dict(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD, rules=rules)
+    settings |= dict(rooms=rooms, grow=grow)
     if beam_size == 1:
         fold = jax.vmap(jax.random.fold_in)
         keys = fold(fold(jnp.broadcast_to(jax.random.key(seed), places.shape[:1]), places[:, 0]), places[:, 1])

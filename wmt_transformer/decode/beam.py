@@ -12,7 +12,7 @@ change, so what it is batched with never matters. Hypotheses that the limit cut 
 ones leave empty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +27,10 @@ input is `tokens`."""
 
 Reorder = Callable[[Any, Array], Any]
 """`reorder(cache, origin [B, W]) -> cache` in which every hypothesis goes on from the one that `origin` names."""
+
+
+Grow = Callable[[Any, int], Any]
+"""`grow(cache, room) -> cache` with room for so many positions."""
 
 
 class Hypotheses(NamedTuple):
@@ -64,6 +68,8 @@ def search(
     stop_early: bool = True,
     rules: Rule | None = None,
     reorder: Reorder = take_hypotheses,
+    rooms: Sequence[int] = (),
+    grow: Grow | None = None,
 ) -> Hypotheses:
     """Returns each sentence's best hypotheses, found with a beam of `beam_size`.
 
@@ -79,6 +85,7 @@ def search(
       stop_early: False runs every sentence to its limit: the same result, later.
       rules: what tokens may stand where (default: any).
       reorder: makes hypotheses go on from others (default: for caches with leaves `[batch, beam_size, …]`).
+      rooms, grow: see `in_rooms`.
 
     Returns:
       Tokens `[batch, num_results, max_length]` with EOS where a hypothesis ended and `pad` behind, and scores
@@ -137,13 +144,29 @@ def search(
         ),
         cache=cache,
     )
-    state = jax.lax.while_loop(lambda state: active(state).any(), extend, state)
+    state = in_rooms(lambda state: active(state).any(), extend, state, rooms, grow)
 
     cut = Hypotheses(state.running.tokens, state.running.scores / limit_penalty[:, None])
     both = _concatenate(state.finished, cut)
     missing = jnp.concatenate([jnp.isneginf(state.finished.scores), jnp.zeros(cut.scores.shape, jnp.bool_)], axis=1)
     order = jnp.argsort(missing, axis=1, stable=True)[:, :results]  # both halves are sorted already
     return Hypotheses(_rows(both.tokens, order), _rows(both.scores, order))
+
+
+def in_rooms(
+    go_on: Callable[[Any], Array], extend: Callable[[Any], Any], state: Any, rooms: Sequence[int], grow: Grow | None
+) -> Any:
+    """Returns the state behind `while go_on(state): state = extend(state)`, whose cache grows with its length.
+
+    A step costs as much as its cache has room, so that one with room for the longest output from the start would
+    make all outputs as dear as that. The cache that comes in has the first of `rooms`, the last one is enough for all;
+    every room is a loop of its own, which is compiled on its own. Without `rooms` the cache stays as it is.
+    """
+    for number, room in enumerate(rooms):
+        if number and grow is not None:
+            state = state._replace(cache=grow(state.cache, room))
+        state = jax.lax.while_loop(lambda state, room=room: go_on(state) & (state.length < room), extend, state)
+    return state if rooms else jax.lax.while_loop(go_on, extend, state)
 
 
 def length_penalty(length: int | Int[Array, "*shape"], alpha: float | Float[Array, ""]) -> Float[Array, "*shape"]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.decode.beam import Reorder, Step
+from wmt_transformer.decode.beam import Grow, Reorder, Step
 from wmt_transformer.model.build import build
 
 
@@ -24,12 +24,13 @@ def start(
     params: Sequence[Any],
     source: Int[Array, "batch source"],
     beam_size: int,
-    max_length: int,
-) -> tuple[Step, Any, Reorder]:
-    """Reads the source with every model; returns what `beam.search` needs: step, first cache, and reorder."""
+    room: int,
+) -> tuple[Step, Any, Reorder, Grow]:
+    """Reads the source with every model; returns what `beam.search` needs: step, a first cache with room for so many
+    positions, reorder, and grow."""
     members = [(build(model), {"params": own}) for model, own in zip(models, params, strict=True)]
     started: list[Any] = [
-        model.apply(variables, source, beam_size, max_length, method="start_cache") for model, variables in members
+        model.apply(variables, source, beam_size, room, method="start_cache") for model, variables in members
     ]
 
     def step(tokens: Array, caches: Any, index: Array) -> tuple[Array, Any]:
@@ -42,7 +43,10 @@ def start(
     def reorder(caches: Any, origin: Array) -> Any:
         return tuple(cache.reordered(origin) for cache in caches)
 
-    return step, tuple(cache for cache, _ in started), reorder
+    def grow(caches: Any, room: int) -> Any:
+        return tuple(cache.grown(room) for cache in caches)
+
+    return step, tuple(cache for cache, _ in started), reorder, grow
 
 
 def mean_logits(logits: Sequence[Float[Array, "*batch vocabulary"]]) -> Float[Array, "*batch vocabulary"]:

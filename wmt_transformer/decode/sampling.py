@@ -12,6 +12,7 @@ soon as there is one.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from wmt_transformer.config import UserError
-from wmt_transformer.decode.beam import Hypotheses, Step, length_penalty, token_log_probabilities, top
+from wmt_transformer.decode.beam import Grow, Hypotheses, Step, in_rooms, length_penalty, token_log_probabilities, top
 from wmt_transformer.decode.rules import Rule
 
 
@@ -232,6 +233,8 @@ def generate(
     eos: int,
     pad: int = 0,
     alpha: float | Float[Array, ""] = 0.0,
+    rooms: Sequence[int] = (),
+    grow: Grow | None = None,
     **choosing: Any,
 ) -> Hypotheses:
     """Returns one hypothesis of each sentence: tokens `[batch, 1, max_length]`, scores `[batch, 1]`.
@@ -244,11 +247,14 @@ def generate(
       keys: one a sentence, which the sampler is given, folded with the position.
       rules: what tokens may stand where (default: any).
       before: tokens in front of the first, for a sampler that looks back: the prompt.
+      rooms, grow: see `beam.in_rooms`.
     """
-    state = jax.lax.while_loop(
+    state = in_rooms(
         lambda state: state.open.any(),
         lambda state: extend(step, state, max_lengths, bos=bos, eos=eos, pad=pad, **choosing),
         begin(cache, max_lengths, max_length=max_length, bos=bos, pad=pad),
+        rooms,
+        grow,
     )
     lengths = (state.tokens != pad).sum(axis=1)
     return Hypotheses(state.tokens[:, None], (state.total / length_penalty(lengths, alpha))[:, None])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.dense import dense, laid_out_transposed
+from wmt_transformer.model.dense import dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
 
@@ -126,7 +126,7 @@ def _attend_forward(
     exponents = jnp.exp(scores - highest[..., None])
     total = exponents.sum(axis=-1)
     exponents = exponents.astype(value.dtype)
-    gathered = jnp.einsum("...TS,...SK->...TK", _drop(exponents, rate, dropout_key), value)
+    gathered = product(_drop(exponents, rate, dropout_key), value)
     gathered = gathered * (1.0 / total)[..., None].astype(value.dtype)
     # A row with nothing to attend to gets equal weights, and passes no gradient to its scores.
     scale = jnp.where(highest > lowest, 1.0 / total, 0.0)
@@ -140,17 +140,25 @@ def _attend_backward(
     rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source, and the same with dropout between."""
     query, key, value, dropout_key, exponents, total, scale, gathered = saved
     divided = cotangents[0] * (1.0 / total)[..., None].astype(value.dtype)
-    d_value = laid_out_transposed(divided) @ _drop(exponents, rate, dropout_key)
+    d_value = product(laid_out_transposed(divided), _drop(exponents, rate, dropout_key))
     scaled = cotangents[0] * scale[..., None].astype(value.dtype)
-    d_weights = _drop(jnp.einsum("...TK,...SK->...TS", scaled, value), rate, dropout_key)
+    d_weights = _drop(product_transposed(scaled, value), rate, dropout_key)
     mean = (scaled * gathered).sum(axis=-1)
     d_scores = exponents * (d_weights - mean[..., None])
-    d_query = jnp.einsum("...TS,...SK->...TK", d_scores, key)
-    d_key = laid_out_transposed(query) @ d_scores
+    d_query = product(d_scores, key)
+    d_key = product(laid_out_transposed(query), d_scores)
     return d_query, jnp.swapaxes(d_key, -1, -2), jnp.swapaxes(d_value, -1, -2), None, None
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
+
+
+def slots_dtype(dtype: Any) -> Any:
+    """Returns the type in which decoding keeps what was computed in `dtype`: on a CPU always float32.
+
+    There XLA writes into a bfloat16 array by converting the whole of it twice, and multiplies few rows in float32.
+    """
+    return jnp.float32 if jax.default_backend() == "cpu" else dtype
 
 
 def attend_to_slots(
@@ -159,13 +167,13 @@ def attend_to_slots(
     visible: Bool[Array, "batch 1 #hypotheses slots"],
 ) -> Float[Array, "batch hypotheses heads v"]:
     """Returns what `attention` returns first, for queries of which each is the newest position of a hypothesis."""
-    query = jnp.swapaxes(query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype), 1, 2)
-    scores = jnp.einsum("BHWK,BHKN->BHWN", query, slots.key, preferred_element_type=jnp.float32)
+    dtype, query = query.dtype, jnp.swapaxes(query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype), 1, 2)
+    scores = jnp.einsum("BHWK,BHKN->BHWN", query.astype(slots.key.dtype), slots.key, preferred_element_type=jnp.float32)
     scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
     exponents = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
     total = exponents.sum(axis=-1, keepdims=True)
-    gathered = jnp.einsum("BHWN,BHNV->BHWV", exponents.astype(slots.value.dtype), slots.value)
-    return jnp.swapaxes(gathered * (1.0 / total).astype(gathered.dtype), 1, 2)
+    gathered = product(exponents.astype(slots.value.dtype), slots.value)
+    return jnp.swapaxes(gathered * (1.0 / total).astype(gathered.dtype), 1, 2).astype(dtype)
 
 
 def _drop(x: Array, rate: float, dropout_key: Array | None) -> Array:
@@ -197,7 +205,8 @@ class MultiHeadAttention(nn.Module):
     def slots(self, x: Float[Array, "batch length d_model"]) -> Slots:
         """Returns the keys and values of every position of x, each position a slot."""
         key, value = self.keys_values(x)
-        return Slots(jnp.einsum("BSHK->BHKS", key), jnp.einsum("BSHV->BHSV", value))
+        dtype = slots_dtype(x.dtype)
+        return Slots(jnp.einsum("BSHK->BHKS", key).astype(dtype), jnp.einsum("BSHV->BHSV", value).astype(dtype))
 
     def from_slots(
         self, x: Float[Array, "batch hypotheses d_model"], slots: Slots, visible: Bool[Array, "batch 1 #w slots"]

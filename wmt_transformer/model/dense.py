@@ -6,6 +6,7 @@ a slower one, and the feed-forward kernels' gradients take twice their time. Her
 rows, and xᵀ is laid out in memory before the product. Parameters are those of `nn.DenseGeneral`.
 """
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -43,31 +44,56 @@ def _dot_general(
     return y.reshape(*x.shape[: x.ndim - len(meeting)], *kernel.shape[len(meeting) :])
 
 
+def product(a: Float[Array, "*batch m k"], b: Float[Array, "*batch k n"]) -> Float[Array, "*batch m n"]:
+    """Returns a · b in the type of a.
+
+    XLA's fast bfloat16 product for CPUs gives float32; asked for bfloat16, it converts both sides and multiplies in
+    float32. Elsewhere a float32 result would only be more to write.
+    """
+    return _by_platform(jnp.matmul, a, b)
+
+
+def product_transposed(a: Float[Array, "*batch m k"], b: Float[Array, "*batch n k"]) -> Float[Array, "*batch m n"]:
+    """Returns a · bᵀ in the type of a; see `product`."""
+    return _by_platform(functools.partial(jnp.einsum, "...MK,...NK->...MN"), a, b)
+
+
+def _by_platform(multiply: Any, a: Array, b: Array) -> Array:
+    def to_float32(a: Array, b: Array) -> Array:
+        return multiply(a, b, preferred_element_type=jnp.float32).astype(a.dtype)
+
+    result: Array = jax.lax.platform_dependent(a, b, cpu=to_float32, default=multiply)
+    return result
+
+
 @jax.custom_vjp
 def _product(x: Float[Array, "rows in"], kernel: Float[Array, "in out"]) -> Float[Array, "rows out"]:
-    return x @ kernel
+    return product(x, kernel)
 
 
 def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ kernel, (x, kernel)
+    return product(x, kernel), (x, kernel)
 
 
 def _product_backward(saved: tuple[Array, Array], d_y: Array) -> tuple[Array, Array]:
     x, kernel = saved
     # A wide x (after the ReLU) costs more to lay out than it saves.
     x_transposed = laid_out_transposed(x) if x.shape[1] <= d_y.shape[1] else x.T
-    return d_y @ kernel.T, x_transposed @ d_y
+    return product_transposed(d_y, kernel), product(x_transposed, d_y)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 def laid_out_transposed(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch columns rows"]:
     """Returns x with its last two axes exchanged, on a CPU in memory, as the left side of a product wants it there."""
-    on_cpu = jax.lax.platform_dependent
-    transposed: Array = on_cpu(x, cpu=lambda x: jax.lax.optimization_barrier(_transposed(x)), default=_transposed)
+
+    def laid_out(x: Array) -> Array:
+        return jax.lax.optimization_barrier(_transposed(x))
+
+    transposed: Array = jax.lax.platform_dependent(x, cpu=laid_out, default=_transposed)
     return transposed
 
 
 def _transposed(x: Array) -> Array:
     return jnp.swapaxes(x, -1, -2)
-
-
-_product.defvjp(_product_forward, _product_backward)

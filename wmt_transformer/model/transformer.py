@@ -41,6 +41,16 @@ class Cache(NamedTuple):
         """Returns the cache in which every hypothesis goes on from the one that `origin` names."""
         return self._replace(lineage=jnp.take_along_axis(self.lineage, origin[..., None], axis=1))
 
+    def grown(self, length: int) -> Cache:
+        """Returns the cache with room for `length` positions, as many as it has or more."""
+        more = length - self.lineage.shape[2]
+        slots = more * self.lineage.shape[1]
+        layers = [
+            Slots(jnp.pad(key, ((0, 0),) * 3 + ((0, slots),)), jnp.pad(value, ((0, 0), (0, 0), (0, slots), (0, 0))))
+            for key, value in self.layers
+        ]
+        return Cache(tuple(layers), jnp.pad(self.lineage, ((0, 0), (0, 0), (0, more)), constant_values=-1))
+
 
 class Transformer(NextTokenModel):
     """The paper's encoder-decoder, figure 1."""
@@ -99,11 +109,11 @@ class Transformer(NextTokenModel):
         """
         config, encoded = self.config, self.encode(source)
         batch, slots = encoded.shape[0], length * num_hypotheses
-        empty = Slots(
-            jnp.zeros((batch, config.num_heads, config.d_k, slots), encoded.dtype),
-            jnp.zeros((batch, config.num_heads, slots, config.d_v), encoded.dtype),
-        )
         memory = tuple(layer.cross_attention.slots(encoded) for layer in self.decoder)
+        empty = Slots(
+            jnp.zeros((batch, config.num_heads, config.d_k, slots), memory[0].key.dtype),
+            jnp.zeros((batch, config.num_heads, slots, config.d_v), memory[0].value.dtype),
+        )
         lineage = jnp.full((batch, num_hypotheses, length), -1, jnp.int32)
         return Cache((empty,) * config.decoder_layers, lineage), Memory(memory, padding_mask(source))
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from wmt_transformer.model.attention import PAD
+from wmt_transformer.model.dense import product
 
 
 class LossSums(NamedTuple):
@@ -108,7 +109,7 @@ def _forward(
         now, gradient = _slice_terms(piece[0], compute, mean_row, piece[1], smoothing)
         gradient = gradient.astype(states.dtype)
         d_table += jnp.einsum("DN,NV->DV", piece[2], gradient, preferred_element_type=jnp.float32)
-        d_states = jnp.einsum("NV,VD->ND", gradient, compute)
+        d_states = product(gradient, compute)
         return (jax.tree.map(jnp.add, sums, now), d_table), d_states
 
     # The table's gradient is summed as [d_model, vocabulary], from transposed states: the small operand is the one
