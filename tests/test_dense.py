@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.dense import dense
+from wmt_transformer.model.dense import dense, product, product_transposed
 
 FLOAT32 = ModelConfig(compute_dtype="float32")
 
@@ -39,3 +39,13 @@ def test_products_are_in_the_compute_dtype_and_parameters_in_float32():
     (kernel,) = jax.tree.leaves(params)
     assert kernel.dtype == jnp.float32
     assert jnp.asarray(layer.apply(params, x)).dtype == jnp.bfloat16
+
+
+def test_bfloat16_products_are_sums_in_float32_rounded_once():
+    random = np.random.default_rng(2)
+    a, b = (jnp.asarray(random.normal(size=shape), jnp.bfloat16) for shape in ((2, 5, 64), (2, 64, 7)))
+    exact = np.asarray(a, np.float64) @ np.asarray(b, np.float64)
+    for result in (product(a, b), product_transposed(a, jnp.swapaxes(b, 1, 2))):
+        assert result.dtype == jnp.bfloat16
+        # A bfloat16 has 8 significant bits; float32's own error is where the sum nearly cancels.
+        np.testing.assert_allclose(np.asarray(result, np.float64), exact, rtol=2**-8, atol=1e-4)

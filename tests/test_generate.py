@@ -4,7 +4,7 @@ see that every word of every line gets through."""
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hypothesis
 import hypothesis.strategies as st
@@ -253,3 +253,30 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     (tmp_path / "data" / "vocabulary.model").write_bytes(serialised)
     text = [sentence(1, 5), "", sentence(2, 3)]
     assert Translator.load(tmp_path, "3").translate(text, 3) == translator.translate(text, 3)
+
+    [[[best], [_], [_]], rounded] = (
+        one.n_best(text, 1, 1) for one in (translator, Translator.load(tmp_path, "3", compute_dtype="bfloat16"))
+    )
+    # 8 significant bits in every product: the sum of log-probabilities is near, and not the same.
+    assert rounded[0][0].score != best.score and abs(rounded[0][0].score / best.score - 1) < 0.02
+
+
+@pytest.mark.parametrize(("longest", "rooms"), [(10, (10,)), (47, (47,)), (84, (32, 84)), (200, (32, 64, 128, 200))])
+def test_the_rooms_of_a_cache(longest: int, rooms: tuple[int, ...]):
+    assert batched.rooms_up_to(longest) == rooms
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_the_rooms_of_the_cache_do_not_change_what_is_found(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch, beam_size: int
+):
+    text = [sentence(seed, 2 + 3 * seed) for seed in range(4)]
+    found, compiled = [], cast(Any, batched._decode)
+    for first_room in (1000, 4):
+        monkeypatch.setattr(batched, "_FIRST_ROOM", first_room)
+        compiled.clear_cache()
+        found.append(translator.n_best(text, beam_size, beam_size))
+    compiled.clear_cache()
+    for [one, other] in zip(*found, strict=True):
+        assert [t.text for t in one] == [t.text for t in other]
+        np.testing.assert_allclose([t.score for t in one], [t.score for t in other], rtol=1e-5)

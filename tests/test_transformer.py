@@ -73,6 +73,21 @@ def test_cached_decoding_equals_teacher_forcing(changes):
         np.testing.assert_allclose(logits[:, 0], full[:, index], atol=1e-5)
 
 
+def test_a_cache_that_grows_gives_what_a_large_one_gives():
+    model, params = fakes.tiny_model()
+    tokens = np.random.default_rng(4).integers(4, 23, (6, 3, 2)).astype(np.int32)
+    step = jax.jit(lambda *arguments: model.apply({"params": params}, *arguments, method="step"))
+    large, memory = fakes.apply(model, params, SOURCE, 2, 6, method="start_cache")
+    growing, _ = fakes.apply(model, params, SOURCE, 2, 1, method="start_cache")
+    for index, room in enumerate((1, 2, 2 + 1, 4, 6, 6)):
+        growing = growing.grown(room)
+        expected, large = step(tokens[index], jnp.int32(index), large, memory)
+        logits, growing = step(tokens[index], jnp.int32(index), growing, memory)
+        np.testing.assert_allclose(logits, expected, atol=1e-6)
+        origin = jnp.asarray([[1, 0], [0, 0], [1, 1]])
+        large, growing = large.reordered(origin), growing.reordered(origin)
+
+
 def test_hypotheses_that_go_on_from_one_another_decode_as_if_each_had_been_read_alone():
     # Teacher forcing on what each hypothesis has become is the slow twin of a cache in which only lineages move.
     model, params = fakes.tiny_model()

@@ -20,6 +20,9 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+ComputeDtype = Literal["auto", "float32", "bfloat16"]
+"""What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
+
 
 class UserError(Exception):
     """A mistake that the user can mend. The command line prints its one line and exits with code 2."""
@@ -79,7 +82,7 @@ class ModelConfig:
     remat: bool = False
     """Keep only what goes from layer to layer for the backward pass and compute the rest again there: less memory, a
     third more arithmetic, the same numbers."""
-    compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compute_dtype: ComputeDtype = "auto"
     """Dtype of the matrix products; auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters, softmax,
     layer norm's statistics, logits and loss are always float32."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from wmt_transformer import config
 from wmt_transformer.cli.files import say
-from wmt_transformer.config import Config, UserError
+from wmt_transformer.config import ComputeDtype, Config, UserError
 
 
 def run_config(workdir: Path) -> Config:
@@ -49,7 +49,12 @@ def prepared_data(workdir: Path) -> Any:
 
 
 def description(
-    workdir: Path, which: str | None, split: str, beam_size: int | None, alpha: float | None
+    workdir: Path,
+    which: str | None,
+    split: str,
+    beam_size: int | None,
+    alpha: float | None,
+    compute_dtype: ComputeDtype | None = None,
 ) -> dict[str, Any]:
     """Returns what a report has to say of the run that its scores belong to; `changed` are the settings in which it
     differs from the shipped config of its name and family."""
@@ -75,6 +80,7 @@ def description(
         "step": step,
         "beam_size": settings.decode.beam_size if beam_size is None else beam_size,
         "alpha": settings.decode.alpha if alpha is None else alpha,
+        "compute_dtype": settings.model.compute_dtype if compute_dtype is None else compute_dtype,
     }
 
 
@@ -85,6 +91,7 @@ def split_scores(
     beam_size: int | None = None,
     alpha: float | None = None,
     constrained: bool = False,
+    compute_dtype: ComputeDtype | None = None,
 ) -> tuple[Any, list[str]]:
     """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
     from wmt_transformer.decode.generate import Translator
@@ -93,7 +100,8 @@ def split_scores(
     pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
     if not pairs:
         raise UserError(f"the corpus of {workdir} has no {split} split")
-    return scored(Translator.load(workdir, which), pairs, settings, beam_size, alpha, constrained)
+    translator = Translator.load(workdir, which, compute_dtype)
+    return scored(translator, pairs, settings, beam_size, alpha, constrained)
 
 
 def scored(

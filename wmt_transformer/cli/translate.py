@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
@@ -20,7 +20,7 @@ from wmt_transformer.cli.runs import (
     text_scores,
     use_compilation_cache,
 )
-from wmt_transformer.config import UserError
+from wmt_transformer.config import ComputeDtype, UserError
 
 
 def add(verb: AddVerb) -> None:
@@ -34,6 +34,11 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("--checkpoint", action=action, help=checkpoint_help + more)
         sub.add_argument("--beam-size", type=positive, help="hypotheses kept per sentence (default: 4; 1 is greedy)")
         sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: 0.6)")
+        sub.add_argument(
+            "--compute-dtype",
+            choices=get_args(ComputeDtype),
+            help="of matrix products (default: the run's own; bfloat16 is faster on a CPU that multiplies it)",
+        )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         if run is translate:
             sub.add_argument("text", metavar="TEXT", nargs="*", help="sentences (default: read standard input)")
@@ -82,7 +87,7 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     sampler, seed = _sampler(options), 1 if options.seed is None else options.seed
     prefixes = None if options.prefix is None else bleu.read_lines(options.prefix)
     use_compilation_cache()
-    translator = Translator.load(options.workdir, options.checkpoint)
+    translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype)
     count, results = 1, []
     with open_input(options.input) as stream, whole_file(options.output) as out:
         lines = iter([list(options.text)]) if options.text else available_lines(stream, options.input)
@@ -190,11 +195,19 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
         if options.hypotheses or options.references:
             raise UserError("give either --workdir or --hypotheses and --references, not both")
         workdir = Path(options.workdir)
-        about = description(workdir, options.checkpoint, options.split, options.beam_size, options.alpha)
+        about = description(
+            workdir, options.checkpoint, options.split, options.beam_size, options.alpha, options.compute_dtype
+        )
         if options.compound_split:
             bleu.check_compound_split(about["target"])
         scores, hypotheses = split_scores(
-            workdir, options.checkpoint, options.split, options.beam_size, options.alpha, options.constrained
+            workdir,
+            options.checkpoint,
+            options.split,
+            options.beam_size,
+            options.alpha,
+            options.constrained,
+            options.compute_dtype,
         )
         output = workdir / f"{options.split}.{'trees' if isinstance(scores, TreeScores) else 'hypotheses.txt'}"
         with whole_file(str(output)) as out:
@@ -214,7 +227,7 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate_text(options: argparse.Namespace) -> None:
-    for name in ("beam_size", "alpha", "hypotheses", "references", "compound_split"):
+    for name in ("beam_size", "alpha", "compute_dtype", "hypotheses", "references", "compound_split"):
         if getattr(options, name):
             raise UserError(f"{options.workdir} is a language model's run: leave --{name.replace('_', '-')} out")
     scores = text_scores(Path(options.workdir), options.checkpoint, options.split, options.stride)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import Config, DecodeConfig, ModelConfig, UserError
+from wmt_transformer.config import ComputeDtype, Config, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import EOS, Vocabulary, normalise
 from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
 from wmt_transformer.decode.lines import Part, Translation
@@ -45,8 +45,12 @@ class Translator:
         cls,
         workdir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         checkpoint: str | int | Sequence[str | int | None] | None = None,
+        compute_dtype: ComputeDtype | None = None,
     ) -> Translator:
         """Reads a trained translator: `checkpoint` is average, best, latest or a step.
+
+        `compute_dtype` is that of the matrix products (default: the run's own, on a CPU float32); bfloat16 is faster
+        on a CPU that multiplies it, and rounds.
 
         None is the average where there is one, otherwise the best. Several work folders, several checkpoints of one,
         or as many of both are an ensemble (see `ensemble`).
@@ -62,7 +66,7 @@ class Translator:
             )
         pairs = itertools.islice(zip(itertools.cycle(folders), itertools.cycle(which), strict=False), count)
         return cls.ensemble(
-            [cls(*runs.load(Path(folder), one)) for folder, one in pairs], [str(one) for one in folders]
+            [cls(*runs.load(Path(folder), one, compute_dtype)) for folder, one in pairs], [str(one) for one in folders]
         )
 
     @classmethod

@@ -4,13 +4,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import Config, ModelConfig, UserError, from_json
+from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError, from_json
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.vocabulary import Vocabulary
 
 
-def load(folder: Path, checkpoint: str | int | None = None) -> tuple[Config, Any, Vocabulary]:
+def load(
+    folder: Path, checkpoint: str | int | None = None, compute_dtype: ComputeDtype | None = None
+) -> tuple[Config, Any, Vocabulary]:
     """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
+
+    `compute_dtype` takes the place of the run's own (see `ModelConfig`).
 
     Raises UserError when the folder holds no run or no such checkpoint.
     """
@@ -22,6 +26,8 @@ def load(folder: Path, checkpoint: str | int | None = None) -> tuple[Config, Any
             f"`wmt-transformer train CONFIG --workdir {folder}` makes one"
         )
     config = from_json((folder / "config.json").read_text(encoding="utf-8"))
+    if compute_dtype is not None:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=compute_dtype))
     return config, load_params(folder, checkpoint), vocabularies.load(folder / "data")
 
 

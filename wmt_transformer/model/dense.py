@@ -8,17 +8,17 @@ rows, and xᵀ is laid out in memory before the product. Parameters are those of
 
 import functools
 import math
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from wmt_transformer.config import ModelConfig
+from wmt_transformer.config import ComputeDtype, ModelConfig
 
 
-def compute_dtype(name: Literal["auto", "float32", "bfloat16"]) -> jnp.dtype:
+def compute_dtype(name: ComputeDtype) -> jnp.dtype:
     """Returns the dtype of the matrix products; auto is bfloat16 where the hardware has it."""
     if name == "auto":
         name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
