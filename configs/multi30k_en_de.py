@@ -29,7 +29,7 @@ def get_config() -> Config:
             target_tokens=4096,
         ),
         train=TrainConfig(
-            steps=10000,
+            steps=8000,
             learning_rate=2.0,
             warmup_steps=1000,
             evaluate_every=1000,
