@@ -2,7 +2,8 @@
 
     wmt-transformer train multi30k_en_fr --workdir runs/multi30k_en_fr
 
-Time: 4,319 s (72 minutes) on one core of 2 (AMD EPYC, Zen 5), stopped at step 6,750 and resumed.
+Time: 4,319 s (72 minutes) on one core of 2 (AMD EPYC, Zen 5) for 13,000 steps with one pair a row (81 epochs, as 10,000
+of today's steps).
 Score on test_2016_flickr, mean of the last 10 checkpoints: 61.2 tokenised lower-cased BLEU, 60.2 sacreBLEU, chrF2 75.9.
 """
 
