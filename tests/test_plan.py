@@ -115,6 +115,9 @@ def products(jaxpr: Any) -> int:
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 total += times * products(inner)
+        if branches := [products(one.jaxpr) for one in equation.params.get("branches", ())]:
+            assert len(set(branches)) == 1  # a product is written in several ways, one for each platform
+            total += branches[0]
     return total
 
 

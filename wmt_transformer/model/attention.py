@@ -64,10 +64,9 @@ def sentences(tokens: Int[Array, "batch length"]) -> Sentences:
     begins = jnp.pad(tokens == EOS, ((0, 0), (1, 0)), constant_values=True)[:, :-1]
     index = jnp.arange(tokens.shape[1])
     first = jax.lax.cummax(jnp.where(begins, index, 0), axis=1)
-    # A cumulative sum, as the product that leaves XLA one array to compare: it would put the last additions of a
-    # cumsum into every mask, where on a CPU they take more time than all else there.
-    up_to = jnp.triu(jnp.ones((len(index), len(index)), jnp.float32))
-    number = (begins.astype(jnp.float32) @ up_to).astype(jnp.int32)
+    # A cumulative sum, in a form that leaves XLA one array to compare: it would put the last additions of a cumsum
+    # into every mask, where on a CPU they take more time than all else there.
+    number = (begins[:, None, :] & (index <= index[:, None])).sum(axis=2, dtype=jnp.int32)
     return Sentences(begins, number, index - first)
 
 

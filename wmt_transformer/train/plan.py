@@ -102,6 +102,7 @@ def slice_devices(topology: str) -> list[Any]:
     # A host has a square of four chips where the slice has room for it.
     bounds = tuple(2 if side > 1 and axis < 2 else 1 for axis, side in enumerate([*sides, 1][:3]))
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # libtpu would ask the cloud what machine this is
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # its lock is for chips, and a plan uses none
     from jax.experimental import topologies
 
     try:
