@@ -12,8 +12,8 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: it
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
-FAST = ("3_attention", "6_decoding")
-"""Those that are run with every change; the others train or compile for a minute or more."""
+FAST = ("1_tokens_and_next_token_prediction", "3_attention", "4_transformer", "6_decoding")
+"""Those that are run with every change, seconds each; the others train or compile for longer."""
 
 
 def read(edition: str, name: str) -> Any:
