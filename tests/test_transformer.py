@@ -79,7 +79,7 @@ def test_a_cache_that_grows_gives_what_a_large_one_gives():
     step = jax.jit(lambda *arguments: model.apply({"params": params}, *arguments, method="step"))
     large, memory = fakes.apply(model, params, SOURCE, 2, 6, method="start_cache")
     growing, _ = fakes.apply(model, params, SOURCE, 2, 1, method="start_cache")
-    for index, room in enumerate((1, 2, 2 + 1, 4, 6, 6)):
+    for index, room in enumerate((1, 2, 3, 4, 6, 6)):
         growing = growing.grown(room)
         expected, large = step(tokens[index], jnp.int32(index), large, memory)
         logits, growing = step(tokens[index], jnp.int32(index), growing, memory)
