@@ -5,7 +5,7 @@
 A small model (128/256/4, one layer on each side, vocabulary 8,000, float32) is varied in one thing at a time. Time is
 the processor's, on one core, the least of several runs. Memory is what the compiler reserves for a training step
 beside parameters, moments and the batch. Under each curve stands the exponent p of x^p that fits its last three points
-best: 1 is linear. The page is written to benchmarks/growth.png, and every point to benchmarks/growth.json.
+best: 1 is linear. The page is written to benchmarks/growth.png, and every point to benchmarks/results/growth.json.
 
 Decoding with a cache does the same work for every position but for attention to those before it: n steps cost
 a n + b n², with b so small here that the exponent stays near 1. Without a cache it would be two or more.
@@ -177,7 +177,7 @@ def main() -> None:
         exponents = {of: exponent(list(curve.values), numbers) for of, numbers in measured.items()}
         report[name] = {"values": list(curve.values), **measured, "exponents": exponents}
     page(report).savefig(HERE / "growth.png", dpi=110)
-    (HERE / "growth.json").write_text(json.dumps(report, indent=1) + "\n")
+    (HERE / "results" / "growth.json").write_text(json.dumps(report, indent=1) + "\n")
     if options.json:
         print(json.dumps(report))
 

@@ -35,14 +35,15 @@ def test_there_are_the_same_notebooks_in_english_and_in_chinese_and_the_readme_n
 def test_both_editions_share_the_code_and_differ_in_prose_alone(name: str):
     english, chinese = read("en", name), read("zh", name)
     assert [cell.cell_type for cell in english.cells] == [cell.cell_type for cell in chinese.cells]
-    assert code(english) == code(chinese)
+    for one, other in zip(code(english), code(chinese), strict=True):
+        assert one == other, "code and outputs are the same"
     for one, other in zip(english.cells, chinese.cells, strict=True):
         assert one.cell_type == "code" or one.source != other.source
 
 
 @pytest.mark.parametrize("edition", ["en", "zh"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_says_what_it_is_for_has_exercises_and_holds_no_output(name: str, edition: str):
+def test_a_notebook_says_what_it_is_for_has_exercises_and_shows_what_it_makes(name: str, edition: str):
     notebook = read(edition, name)
     nbformat.validate(notebook)
     first = notebook.cells[0].source
@@ -50,7 +51,12 @@ def test_a_notebook_says_what_it_is_for_has_exercises_and_holds_no_output(name: 
     assert "- " in first and f"../{'zh' if edition == 'en' else 'en'}/{name}.ipynb" in first
     answers = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "<details>" in cell.source]
     assert len(answers) == sum("solution" in cell.metadata for cell in code(notebook)) >= 3
-    assert all(cell.outputs == [] and cell.execution_count is None for cell in code(notebook))
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    unsolved = [cell.outputs for cell in code(notebook) if "solution" in cell.metadata]
+    assert all([output.text for output in shown] == ["yours to answer\n"] for shown in unsolved)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -137,27 +137,29 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
     from matplotlib.figure import Figure
 
     numbers = range(maps.weights.shape[1]) if head is None else [head]
-    columns = min(len(numbers), 4)
-    rows = math.ceil(len(numbers) / columns)
     # A cell of 0.28 inch holds its label at 9 points; beside and above it, room for the longest label.
     width, height = 0.28 * len(maps.keys) + 1.2, 0.28 * len(maps.queries) + 1.4
+
+    def slimness(columns: int) -> float:
+        return abs(math.log(columns**2 * width / (len(numbers) * height) / 1.5))
+
+    # As near to 3 : 2 as it goes without an empty place, so that labels stay legible on a page.
+    columns = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=slimness)
+    rows = len(numbers) // columns
     size = max(columns * width, 4.0), max(rows * height, 2.5)
     letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
     above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, letters))
     figure = Figure(figsize=(size[0], size[1] + 0.2 * len(above.splitlines())), layout="constrained")
     fonts = families("".join([*maps.queries, *maps.keys, title]))
-    for place, panel in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        if place >= len(numbers):
-            panel.axis("off")
-            continue
-        panel.imshow(maps.weights[layer, numbers[place]], cmap="Blues", vmin=0.0, vmax=1.0)
+    for number, panel in zip(numbers, figure.subplots(rows, columns, squeeze=False).flat, strict=True):
+        panel.imshow(maps.weights[layer, number], cmap="Blues", vmin=0.0, vmax=1.0)
         panel.set_xticks(range(len(maps.keys)), maps.keys, rotation=90, fontsize=9, fontfamily=fonts)
         panel.set_yticks(range(len(maps.queries)), maps.queries, fontsize=9, fontfamily=fonts)
         panel.xaxis.tick_top()
         panel.tick_params(length=0)
         panel.spines[:].set_color("lightgray")
         if maps.weights.shape[1] > 1:
-            panel.set_xlabel(f"head {numbers[place] + 1}")
+            panel.set_xlabel(f"head {number + 1}")
     if above:
         figure.suptitle(above, fontsize=11, fontfamily=fonts)
     # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens.

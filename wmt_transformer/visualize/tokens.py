@@ -188,7 +188,8 @@ _PAGE = (
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; margin: 2rem; }}
 main {{ display: flex; flex-wrap: wrap; gap: 3rem; }}
 section {{ flex: 1 1 22rem; max-width: 46rem; }}
-h2 {{ font-size: 1.2rem; margin: 0; }} h3 {{ font-size: .9rem; color: #555; margin: 1rem 0 .3rem; }}
+h2 {{ font-size: 1.2rem; margin: 0; overflow-wrap: anywhere; }}
+h3 {{ font-size: .9rem; color: #555; margin: 1rem 0 .3rem; }}
 p {{ margin: 0; color: #555; }}
 .text span {{ display: inline-flex; flex-direction: column; align-items: center; border-radius: 4px;
   padding: 0 2px; margin: 1px; min-width: 1ch; }}
