@@ -153,7 +153,9 @@ class Ours:
     """This project, as `translate` runs it."""
 
     def __init__(self, copies: bool, compute_dtype: ComputeDtype = "float32") -> None:
-        self._params = weights(copies)
+        from wmt_transformer.decode import runs
+
+        self._params = runs.rounded(weights(copies), compute_dtype)
         self._model = dataclasses.replace(MODEL, compute_dtype=compute_dtype)
 
     def decode(self, sources: Ids, case: Case) -> Ids:

@@ -230,14 +230,19 @@ def test_more_results_than_the_beam_holds_are_refused():
 
 @pytest.mark.parametrize("size", [3, 300, 1024, 5000])
 @pytest.mark.parametrize("count", [1, 4])
-def test_the_best_by_chunks_are_those_of_a_whole_sort(size: int, count: int):
+@pytest.mark.parametrize("forbidden", [(), (0, 1), (1, 130, 299, 4999)])
+def test_the_best_by_chunks_are_those_of_a_whole_sort(size: int, count: int, forbidden: tuple[int, ...]):
     random = np.random.default_rng(size)
     for values in (
         random.normal(size=(3, 2, size)),
         random.integers(0, 4, (3, 2, size)),
         np.full((3, 2, size), -np.inf),
     ):
-        best, places = beam.top(jnp.asarray(values, jnp.float32), count)
+        there = [place for place in forbidden if place < size]
+        values[..., there] = 9.0  # they would be the best
+        best, places = beam.top(jnp.asarray(values, jnp.float32), count, forbidden)
+        values = values.astype(np.float32)
+        values[..., there] = -np.inf
         order = np.argsort(-values, axis=-1, kind="stable")[..., :count]  # of equals, the first
         np.testing.assert_array_equal(places, order)
         np.testing.assert_allclose(best, np.take_along_axis(values, order, -1), rtol=1e-6)

@@ -42,9 +42,9 @@ def echoed(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     shapes = []
 
     def echo(params: Any, source: np.ndarray, *_: Any, **settings: Any) -> tuple[beam.Hypotheses, None]:
-        shapes.append((*source.shape, settings["max_length"]))
+        shapes.append((*source.shape, settings["rooms"][-1]))
         count = settings["num_results"]
-        tokens = np.pad(source, ((0, 0), (0, settings["max_length"] - source.shape[1])))[:, None]
+        tokens = np.pad(source, ((0, 0), (0, settings["rooms"][-1] - source.shape[1])))[:, None]
         scores = np.tile(-np.arange(count, dtype=np.float32), (len(source), 1))
         return beam.Hypotheses(jnp.asarray(tokens.repeat(count, axis=1)), jnp.asarray(scores)), None
 
@@ -80,7 +80,7 @@ def test_scores_are_length_normalised_teacher_forced_log_probabilities(params: A
         ids = [*vocabulary.encode(sentence(seed, words)), EOS]
         row[: len(ids)] = ids
     limits = np.array([20, 20, 12, 0], np.int32)
-    settings: Any = dict(models=(MODEL,), beam_size=3, num_results=2, max_length=24, covered=False, alignments=False)
+    settings: Any = dict(models=(MODEL,), beam_size=3, num_results=2, rooms=(24,), covered=False, alignments=False)
     rest: Any = (None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 2), np.int32))
     found, _ = batched._decode((params,), source, limits, *rest, sampler=sampling.Greedy(), **settings)
     tokens, scores = map(np.asarray, found)
@@ -261,9 +261,34 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     assert rounded[0][0].score != best.score and abs(rounded[0][0].score / best.score - 1) < 0.02
 
 
-@pytest.mark.parametrize(("longest", "rooms"), [(10, (10,)), (47, (47,)), (84, (32, 84)), (200, (32, 64, 128, 200))])
-def test_the_rooms_of_a_cache(longest: int, rooms: tuple[int, ...]):
-    assert batched.rooms_up_to(longest) == rooms
+@pytest.mark.parametrize(
+    ("longest", "hypotheses", "rooms"),
+    [
+        (10, 128, (10,)),
+        (23, 128, (23,)),
+        (32, 128, (16, 32)),
+        (200, 128, (16, 32, 64, 128, 200)),
+        (200, 40, (32, 64, 128, 200)),
+        (200, 5000, (16, 32, 64, 128, 200)),
+        (84, 4, (84,)),
+        (1000, 4, (512, 1000)),
+    ],
+)
+def test_the_rooms_of_a_cache(longest: int, hypotheses: int, rooms: tuple[int, ...]):
+    assert batched.rooms_up_to(longest, hypotheses) == rooms
+
+
+def test_batches_side_by_side_find_what_one_after_the_other_finds(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+):
+    text = [sentence(seed, 2 + seed % 9) for seed in range(40)]
+    found = []
+    for at_once in (1, 2):
+        monkeypatch.setattr(batched, "batches_at_once", lambda _, at_once=at_once: at_once)
+        found.append(translator.n_best(text, 2, 2))
+    for [one, other] in zip(*found, strict=True):
+        assert [t.text for t in one] == [t.text for t in other]
+        np.testing.assert_allclose([t.score for t in one], [t.score for t in other], rtol=1e-5)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -272,8 +297,8 @@ def test_the_rooms_of_the_cache_do_not_change_what_is_found(
 ):
     text = [sentence(seed, 2 + 3 * seed) for seed in range(4)]
     found, compiled = [], cast(Any, batched._decode)
-    for first_room in (1000, 4):
-        monkeypatch.setattr(batched, "_FIRST_ROOM", first_room)
+    for cheap_slots in (100_000, 1):  # one room, and a first one of 16
+        monkeypatch.setattr(batched, "_CHEAP_SLOTS", cheap_slots)
         compiled.clear_cache()
         found.append(translator.n_best(text, beam_size, beam_size))
     compiled.clear_cache()

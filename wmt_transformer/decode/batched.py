@@ -11,8 +11,10 @@ has. Every device decodes its own rows with its own copy of the parameters, or w
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ from wmt_transformer.data.vocabulary import BOS, EOS, PAD
 from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
+from wmt_transformer.model.dense import compute_dtype
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
 """Makes the rule of a batch from its parts and the most tokens of each row; behind the parts there are empty rows."""
@@ -61,29 +64,34 @@ def decode(
       seed: with a part's line and number, decides what is drawn for it.
       rule: makes the rule of each batch, in place of the lengths and prefixes of `settings` and the parts.
     """
-    results: list[list[Output]] = [[] for _ in parts]
     by_rows, shards = rows_over_devices()
     if by_rows is not None and jax.sharding.get_mesh().empty:
         params = jax.device_put(params, NamedSharding(by_rows.mesh, P()))
     longest_prefix = max((len(part.prefix) for part in parts), default=0)
     ruled = bool(longest_prefix or settings.min_length or settings.max_length)
-    longest_first = sorted(range(len(parts)), key=lambda i: -len(parts[i].source))
+    at_once = batches_at_once(models) if by_rows is None else 1
+
+    batches, longest_first = [], sorted(range(len(parts)), key=lambda i: -len(parts[i].source))
     while longest_first:
         length = min(round_up(len(parts[longest_first[0]].source)), positions)
-        rows = max(1, settings.batch_tokens // (settings.beam_size * length))
+        rows = max(1, settings.batch_tokens // (settings.beam_size * length * at_once))
         rows = 1 << min(rows.bit_length() - 1, (len(longest_first) - 1).bit_length())
         rows = -(-rows // shards) * shards
         chosen, longest_first = longest_first[:rows], longest_first[rows:]
-        batch = [parts[i] for i in chosen]
+        batches.append((chosen, rows, length))
+
+    def found(batch: tuple[list[int], int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        chosen, rows, length = batch
+        some = [parts[i] for i in chosen]
         max_lengths, places = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
-        for row, part in enumerate(batch):
+        for row, part in enumerate(some):
             max_lengths[row] = most_tokens(len(part.source), settings, positions)
             places[row] = part.line, part.number
         hypotheses, weights = _decode(
             params,
-            padded([part.source for part in batch], rows, length),
+            padded([part.source for part in some], rows, length),
             max_lengths,
-            rule(batch, max_lengths) if rule else _rules(batch, rows, settings, longest_prefix) if ruled else None,
+            rule(some, max_lengths) if rule else _rules(some, rows, settings, longest_prefix) if ruled else None,
             np.float32(settings.alpha),
             np.float32(settings.beta),
             np.uint32(seed),
@@ -92,20 +100,36 @@ def decode(
             sampler=sampler,
             beam_size=settings.beam_size,
             num_results=count,
-            max_length=most_tokens(length, settings, positions),
+            rooms=rooms_up_to(most_tokens(length, settings, positions), rows // shards * settings.beam_size),
             covered=settings.beta > 0,
             alignments=alignments,
             by_rows=by_rows,
         )
-        tokens, scores = map(np.asarray, hypotheses)
         looked = None if weights is None else np.asarray(weights)
-        for row, i in enumerate(chosen):
-            for rank in range(count):
-                if rank == 0 or np.isfinite(scores[row, rank]):
-                    ids = tokens[row, rank]
-                    look = None if looked is None else looked[row, rank]
-                    results[i].append(Output(ids[ids != PAD].tolist(), float(scores[row, rank]), look))
+        return np.asarray(hypotheses.tokens), np.asarray(hypotheses.scores), looked
+
+    results: list[list[Output]] = [[] for _ in parts]
+    with ThreadPoolExecutor(at_once) as pool:
+        # In this thread where it can be: a mesh in use is a thread's own.
+        in_turn = map(found, batches) if at_once == 1 else pool.map(found, batches)
+        for (chosen, _, _), (tokens, scores, looked) in zip(batches, in_turn, strict=True):
+            for row, i in enumerate(chosen):
+                for rank in range(count):
+                    if rank == 0 or np.isfinite(scores[row, rank]):
+                        ids = tokens[row, rank]
+                        look = None if looked is None else looked[row, rank]
+                        results[i].append(Output(ids[ids != PAD].tolist(), float(scores[row, rank]), look))
     return results
+
+
+def batches_at_once(models: Sequence[ModelConfig]) -> int:
+    """Returns how many batches are decoded side by side, each of so much less: 2 on a CPU that multiplies bfloat16.
+
+    There most operations of a step are too short to be worth sharing between cores, so each core is given a batch.
+    In float32 the products are long enough, and larger batches better.
+    """
+    rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
+    return 2 if rounded and jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
 
 
 def rows_over_devices() -> tuple[NamedSharding | None, int]:
@@ -118,16 +142,20 @@ def rows_over_devices() -> tuple[NamedSharding | None, int]:
     return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
 
 
-def rooms_up_to(longest: int) -> tuple[int, ...]:
-    """Returns the positions that a cache has room for, one after the other: 32, 64, … and at last `longest`."""
-    rooms = [_FIRST_ROOM]
+def rooms_up_to(longest: int, hypotheses: int) -> tuple[int, ...]:
+    """Returns the positions that a device's cache has room for, one after the other, doubling up to `longest`.
+
+    Every room is one more loop to compile. Few hypotheses start with a large one, which costs them little beside
+    reading the weights.
+    """
+    first = 1 << max(4, (_CHEAP_SLOTS // hypotheses).bit_length() - 1)
+    rooms = [first]
     while 3 * rooms[-1] < longest:
         rooms.append(2 * rooms[-1])
-    return (longest,) if 2 * longest < 3 * _FIRST_ROOM else (*rooms, longest)
+    return (longest,) if 2 * longest < 3 * first else (*rooms, longest)
 
 
-_FIRST_ROOM = 32
-"""Most sentences end within so many pieces."""
+_CHEAP_SLOTS = 2048
 
 
 def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_prefix: int) -> Rules:
@@ -141,7 +169,7 @@ def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_pre
 
 @partial(
     jax.jit,
-    static_argnames=("models", "sampler", "beam_size", "num_results", "max_length", "covered", "alignments", "by_rows"),
+    static_argnames=("models", "sampler", "beam_size", "num_results", "rooms", "covered", "alignments", "by_rows"),
 )
 def _decode(
     params: tuple[Any, ...],
@@ -157,7 +185,7 @@ def _decode(
     sampler: sampling.Sampler,
     beam_size: int,
     num_results: int,
-    max_length: int,
+    rooms: tuple[int, ...],
     covered: bool,
     alignments: bool,
     by_rows: NamedSharding | None = None,
@@ -169,7 +197,7 @@ def _decode(
     """
     if by_rows is not None:
         source = jax.lax.with_sharding_constraint(source, by_rows)
-    rooms = rooms_up_to(max_length)
+    max_length = rooms[-1]
     step, cache, reorder, grow = ensemble.start(models, params, source, beam_size, rooms[0])
     settings: Any = dict(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD, rules=rules)
     settings |= dict(rooms=rooms, grow=grow)

@@ -109,10 +109,12 @@ def search(
 
     def extend(state: _State) -> _State:
         logits, cache = step(state.last, state.cache, state.length)
-        log_probs = token_log_probabilities(logits, forbidden=(bos, pad))
+        normaliser = log_total(logits)
         if rules is not None:
-            log_probs = rules.allow(log_probs, state.running.tokens, state.length, eos, pad)
-        scores, origin, token = _continuations(log_probs + state.running.scores[..., None], 2 * width)
+            logits = rules.allow(logits, state.running.tokens, state.length, eos, pad)
+        # Within a hypothesis logits rank as scores do; only those chosen become scores, not all the vocabulary.
+        best, places = top(logits, 2 * width, forbidden=(bos, pad))
+        scores, origin, token = _best_of_all(best - normaliser + state.running.scores[..., None], places, 2 * width)
         tokens = _rows(state.running.tokens, origin).at[:, :, state.length].set(token)
 
         ends = (token == eos) & (jnp.arange(scores.shape[1]) < width)
@@ -177,52 +179,71 @@ def length_penalty(length: int | Int[Array, "*shape"], alpha: float | Float[Arra
 def token_log_probabilities(
     logits: Float[Array, "*batch vocabulary"], forbidden: tuple[int, ...]
 ) -> Float[Array, "*batch vocabulary"]:
-    """Returns float32 log-softmax, with -inf at the forbidden ids.
+    """Returns float32 log-softmax, with -inf at the forbidden ids."""
+    log_probs = logits.astype(jnp.float32) - log_total(logits)
+    return jnp.where(_are(jnp.arange(logits.shape[-1]), forbidden), -jnp.inf, log_probs)
 
-    Beyond the sum over the vocabulary it is arithmetic on single elements, which whoever reads the result computes as
-    it reads: nothing as large as the logits is written.
-    """
+
+def log_total(logits: Float[Array, "*batch vocabulary"]) -> Float[Array, "*batch 1"]:
+    """Returns the float32 logarithm of the exponents' sum, which `log_softmax` takes from every logit."""
     logits = logits.astype(jnp.float32)
-    log_probs = logits - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    tokens = jnp.arange(logits.shape[-1])
-    return jnp.where((tokens[:, None] == jnp.asarray(forbidden)).any(axis=1), -jnp.inf, log_probs)
+    _, greatest, rest = _chunked(logits)  # as `top` does: one walk serves both
+    highest = jnp.concatenate([greatest, rest], axis=-1).max(axis=-1, keepdims=True)
+    return jnp.log(jnp.exp(logits - highest).sum(axis=-1, keepdims=True)) + highest
 
 
-def top(values: Float[Array, "*batch n"], count: int) -> tuple[Float[Array, "*batch k"], Int[Array, "*batch k"]]:
+def top(
+    values: Float[Array, "*batch n"], count: int, forbidden: tuple[int, ...] = ()
+) -> tuple[Float[Array, "*batch k"], Int[Array, "*batch k"]]:
     """Returns what `jax.lax.top_k` does, the `count` greatest and where they stand, of equals the first.
 
     It walks through the values only once, for the greatest of every 128. The `count` chunks whose greatest are
-    greatest hold what is looked for, because whatever lies in another chunk comes behind `count` others.
+    greatest hold what is looked for, because whatever lies in another chunk comes behind `count` others. `forbidden`
+    places count as -inf; only chunks with one of them are looked at again.
     """
-    *batch, n = values.shape
-    chunks, size = n // _CHUNK, _CHUNK
+    whole, greatest, rest = _chunked(values)
+    *batch, chunks = greatest.shape
     if chunks <= count:
-        best, places = jax.lax.top_k(values, min(count, n))
+        allowed = jnp.where(_are(jnp.arange(values.shape[-1]), forbidden), -jnp.inf, values)
+        best, places = jax.lax.top_k(allowed, min(count, values.shape[-1]))
         return best, places
-    whole = values[..., : chunks * size].reshape(*batch, chunks, size)
-    chosen = jnp.sort(jax.lax.top_k(whole.max(axis=-1), count)[1], axis=-1)
-    places = (chosen[..., None] * size + jnp.arange(size)).reshape(*batch, -1)
+    in_chunk = jnp.arange(_CHUNK)
+    for chunk in {place // _CHUNK for place in forbidden if place < chunks * _CHUNK}:
+        allowed = jnp.where(_are(chunk * _CHUNK + in_chunk, forbidden), -jnp.inf, whole[..., chunk, :])
+        greatest = greatest.at[..., chunk].set(allowed.max(axis=-1))
+    chosen = jnp.sort(jax.lax.top_k(greatest, count)[1], axis=-1)
+    places = (chosen[..., None] * _CHUNK + in_chunk).reshape(*batch, -1)
     candidates = jnp.take_along_axis(whole, chosen[..., None], axis=-2).reshape(*batch, -1)
-    if rest := n - chunks * size:
-        candidates = jnp.concatenate([candidates, values[..., n - rest :]], axis=-1)
-        places = jnp.concatenate([places, jnp.broadcast_to(jnp.arange(n - rest, n), (*batch, rest))], axis=-1)
-    best, picked = jax.lax.top_k(candidates, count)
+    if rest.shape[-1]:
+        behind = jnp.arange(chunks * _CHUNK, values.shape[-1])
+        candidates = jnp.concatenate([candidates, rest], axis=-1)
+        places = jnp.concatenate([places, jnp.broadcast_to(behind, (*batch, len(behind)))], axis=-1)
+    best, picked = jax.lax.top_k(jnp.where(_are(places, forbidden), -jnp.inf, candidates), count)
     return best, jnp.take_along_axis(places, picked, axis=-1)
 
 
 _CHUNK = 128
 
 
-def _continuations(totals: Array, count: int) -> tuple[Array, Array, Array]:
-    """Returns log-probability, origin and token of the `count` best continuations, `[batch, count]` each.
+def _chunked(values: Array) -> tuple[Array, Array, Array]:
+    """Returns the values in chunks, the greatest of each chunk, and the values behind the last whole chunk."""
+    whole = values.shape[-1] // _CHUNK * _CHUNK
+    chunks = values[..., :whole].reshape(*values.shape[:-1], -1, _CHUNK)
+    return chunks, chunks.max(axis=-1), values[..., whole:]
 
-    Ranks within each hypothesis first: the `count` best of a sentence are among the `count` best of each.
+
+def _are(places: Array, some: tuple[int, ...]) -> Array:
+    return (places[..., None] == jnp.asarray(some, jnp.int32)).any(axis=-1)
+
+
+def _best_of_all(scores: Array, tokens: Array, count: int) -> tuple[Array, Array, Array]:
+    """Returns score, origin and token of the `count` best continuations of a sentence, `[batch, count]` each.
+
+    They are among the `count` best of each of its hypotheses, which `scores` and `tokens` are, `[batch, width, each]`.
     """
-    width, vocabulary = totals.shape[1:]
-    each = min(count, vocabulary)
-    best, tokens = top(totals, each)
-    scores, picked = jax.lax.top_k(best.reshape(-1, width * each), min(count, width * each))
-    return scores, picked // each, jnp.take_along_axis(tokens.reshape(-1, width * each), picked, axis=1)
+    _, width, each = scores.shape
+    best, picked = jax.lax.top_k(scores.reshape(-1, width * each), min(count, width * each))
+    return best, picked // each, jnp.take_along_axis(tokens.reshape(-1, width * each), picked, axis=1)
 
 
 def _best(hypotheses: Hypotheses, count: int) -> tuple[Hypotheses, Array]:

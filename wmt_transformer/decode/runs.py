@@ -4,9 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError, from_json
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.model import dense
 
 
 def load(
@@ -14,7 +17,7 @@ def load(
 ) -> tuple[Config, Any, Vocabulary]:
     """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
 
-    `compute_dtype` takes the place of the run's own (see `ModelConfig`).
+    `compute_dtype` takes the place of the run's own (see `ModelConfig`), and the weights are rounded to it.
 
     Raises UserError when the folder holds no run or no such checkpoint.
     """
@@ -26,9 +29,21 @@ def load(
             f"`wmt-transformer train CONFIG --workdir {folder}` makes one"
         )
     config = from_json((folder / "config.json").read_text(encoding="utf-8"))
-    if compute_dtype is not None:
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, compute_dtype=compute_dtype))
-    return config, load_params(folder, checkpoint), vocabularies.load(folder / "data")
+    params, vocabulary = load_params(folder, checkpoint), vocabularies.load(folder / "data")
+    if compute_dtype is None:
+        return config, params, vocabulary
+    model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
+    return dataclasses.replace(config, model=model), rounded(params, compute_dtype), vocabulary
+
+
+def rounded(params: Any, name: ComputeDtype) -> Any:
+    """Returns parameters whose matrices have the type of the products, which otherwise every call converts anew."""
+    dtype = dense.compute_dtype(name)
+
+    def one(path: Any, leaf: jax.Array) -> jax.Array:
+        return leaf.astype(dtype) if path[-1].key in ("kernel", "table", "output_table") else leaf
+
+    return jax.tree_util.tree_map_with_path(one, params)
 
 
 def sized(model: ModelConfig, params: Any, vocabulary: Vocabulary) -> ModelConfig:
