@@ -75,7 +75,7 @@ def decode(
     while longest_first:
         length = min(round_up(len(parts[longest_first[0]].source)), positions)
         rows = max(1, settings.batch_tokens // (settings.beam_size * length * at_once))
-        rows = 1 << min(rows.bit_length() - 1, (len(longest_first) - 1).bit_length())
+        rows = min(rows // 8 * 8 or rows, 1 << (len(longest_first) - 1).bit_length())
         rows = -(-rows // shards) * shards
         chosen, longest_first = longest_first[:rows], longest_first[rows:]
         batches.append((chosen, rows, length))
