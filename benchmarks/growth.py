@@ -137,6 +137,7 @@ def page(report: dict[str, Any]) -> Any:
 
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator
 
     plots = [(name, of, curve) for name, curve in report.items() for of in curve["exponents"] if wanted(name, of)]
     figure, axes = pyplot.subplots(-(-len(plots) // 3), 3, figsize=(12, 3.4 * -(-len(plots) // 3)), squeeze=False)
@@ -147,8 +148,10 @@ def page(report: dict[str, Any]) -> Any:
         y = np.array(curve[of]) * scale
         axis.plot(curve["values"], y, "o-")
         axis.plot(curve["values"], y[-1] * np.array(curve["values"]) / curve["values"][-1], "--", color="0.7")
-        axis.set(xscale="log", yscale="log", ylabel=unit, ylim=(y.min() / 2, y.max() * 2))
+        axis.set(xscale="log", yscale="log", ylabel=unit, ylim=(y.min() / 1.5, y.max() * 1.5))
         axis.set_xticks(curve["values"], map(str, curve["values"]))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
         memory = "memory, " if of == "bytes" else ""
         axis.set_title(f"{memory}{CURVES[name].title}: exponent {curve['exponents'][of]:.2f}", fontsize=10)
