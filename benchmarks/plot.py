@@ -85,6 +85,7 @@ def main() -> None:
     figure, axes = pyplot.subplots(1, 3, figsize=(15, 4), width_ratios=(3, 6, 3), layout="constrained")
     for draw, axis in zip((training, decoding, accelerator), axes, strict=True):
         draw(axis)
+        axis.set_ylim(top=1.15 * axis.get_ylim()[1])  # room for the legend
         axis.legend(frameon=False, fontsize=8)
     figure.savefig(HERE / "ratios.png", dpi=110)
 
