@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.model.dense import compute_dtype, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.layers import sinusoids
 
@@ -82,8 +82,7 @@ class NextTokenModel(nn.Module):
         # As one axis of rows: with more than one, XLA would turn the table round before a decoding loop, and on a CPU
         # the product of few rows then takes a third longer.
         rows = states.reshape(-1, states.shape[-1])
-        logits = jnp.einsum("ND,VD->NV", rows, table, preferred_element_type=jnp.float32)
-        logits = logits.reshape(*states.shape[:-1], -1)
+        logits = product_transposed(rows, table, jnp.float32).reshape(*states.shape[:-1], -1)
         return logits + self.output_bias if self.config.output_bias else logits
 
     def vocabulary_table(self) -> Float[Array, "vocabulary width"]:
