@@ -49,3 +49,16 @@ def test_bfloat16_products_are_sums_in_float32_rounded_once():
         assert result.dtype == jnp.bfloat16
         # A bfloat16 has 8 significant bits; float32's own error is where the sum nearly cancels.
         np.testing.assert_allclose(np.asarray(result, np.float64), exact, rtol=2**-8, atol=1e-4)
+
+
+def test_a_single_bfloat16_row_is_multiplied_as_several_are():
+    random = np.random.default_rng(0)
+    rows, kernel = (jnp.asarray(random.normal(size=shape), jnp.bfloat16) for shape in ((3, 64), (64, 32)))
+    for multiply, right in ((product, kernel), (product_transposed, kernel.T)):
+        alone, together = multiply(rows[:1], right), multiply(rows, right)
+        assert alone.shape == (1, 32) and alone.dtype == jnp.bfloat16
+        np.testing.assert_array_equal(alone, together[:1])
+    exact = rows.astype(jnp.float32) @ kernel.astype(jnp.float32)
+    unrounded = product_transposed(rows[:1], kernel.T, jnp.float32)
+    assert unrounded.dtype == jnp.float32
+    np.testing.assert_allclose(unrounded, exact[:1], rtol=1e-5, atol=1e-5)
