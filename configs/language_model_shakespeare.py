@@ -5,10 +5,10 @@
     wmt-transformer evaluate --workdir runs/shakespeare --split dev --stride 128
     wmt-transformer generate --workdir runs/shakespeare --prompt "ROMEO:" --temperature 0.8 --top-p 0.95
 
-Time: 22 minutes on one core (0.86 million parameters; Intel Xeon, float32). Score on the last 10 % of the text, as in
-nanoGPT, mean of the last five checkpoints: 2.190 bits per byte (1.518 nats a character) with --stride 128, 2.202 with
-windows side by side. After 2,000 steps these 512 pieces were at 2.403 and a vocabulary of characters at 2.529: a piece
-is 1.8 bytes.
+Time: 22 minutes on one core (0.86 million parameters; Intel Xeon, float32).
+Score on the last 10 % of the text, as in nanoGPT, mean of the last five checkpoints: 2.190 bits per byte (1.518 nats a
+character) with --stride 128, 2.202 with windows side by side. After 2,000 steps these 512 pieces were at 2.403 and a
+vocabulary of characters at 2.529: a piece is 1.8 bytes.
 """
 
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
