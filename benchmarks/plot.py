@@ -63,7 +63,7 @@ def decoding(axis: Any) -> None:
 def accelerator(axis: Any) -> None:
     """What our step asks of a TPU for each unit that flax's example asks."""
     found = report("accelerator")
-    names = [name for name in ("flops", "bytes_accessed", "traffic", "temporaries")]
+    names = ["flops", "bytes_accessed", "traffic", "temporaries"]
     ratios = [found["ours"][name] / found["flax"][name] for name in names]
     bars(axis, [name.replace("_", "\n") for name in names], {"ours": ratios}, "{:.2f}")
     axis.axhline(1.0, color="0.4", linestyle="--", label="flax's WMT example")

@@ -21,21 +21,13 @@ import nbformat
 HERE = Path(__file__).resolve().parent
 
 
-def executed(path: Path) -> Any:
-    """Returns the notebook with the outputs of a run; what it prints in pieces is joined."""
-    notebook = nbformat.read(path, as_version=4)
+def run(notebook: Any, folder: Path, **environment: str) -> None:
+    """Runs a notebook in a folder, with more variables in its environment; what a cell prints in pieces is joined."""
     # The kernel's own backend of matplotlib is the one that shows figures.
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    with tempfile.TemporaryDirectory() as folder:
-        environment |= {
-            "PYTHONPATH": str(HERE.parent),
-            "JAX_PLATFORMS": "cpu",
-            "WMT_TRANSFORMER_CACHE": f"{folder}/cache",
-        }
-        client = nbclient.NotebookClient(
-            notebook, timeout=900, record_timing=False, resources={"metadata": {"path": folder}}
-        )
-        client.execute(env=environment)
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | environment
+    environment |= {"PYTHONPATH": str(HERE.parent), "JAX_PLATFORMS": "cpu"}
+    settings: Any = {"timeout": 900, "record_timing": False, "resources": {"metadata": {"path": str(folder)}}}
+    nbclient.NotebookClient(notebook, **settings).execute(env=environment)
     for cell in notebook.cells:
         outputs: list[Any] = []
         for output in cell.get("outputs", ()):
@@ -45,7 +37,6 @@ def executed(path: Path) -> Any:
                 outputs.append(output)
         if cell.cell_type == "code":
             cell.outputs = outputs
-    return notebook
 
 
 def main() -> None:
@@ -53,14 +44,15 @@ def main() -> None:
     for path in sorted((HERE / "en").glob("*.ipynb")):
         if numbers and path.name.split("_")[0] not in numbers:
             continue
-        start = time.perf_counter()
-        shown = executed(path)
+        shown, start = nbformat.read(path, as_version=4), time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            run(shown, Path(folder), WMT_TRANSFORMER_CACHE=f"{folder}/cache")
         print(f"{path.stem}: {time.perf_counter() - start:.0f} s")
         for edition in ("en", "zh"):
             notebook = nbformat.read(HERE / edition / path.name, as_version=4)
-            for cell, run in zip(notebook.cells, shown.cells, strict=True):
+            for cell, made in zip(notebook.cells, shown.cells, strict=True):
                 if cell.cell_type == "code":
-                    cell.execution_count, cell.outputs = run.execution_count, run.outputs
+                    cell.execution_count, cell.outputs = made.execution_count, made.outputs
             nbformat.write(notebook, HERE / edition / path.name)
 
 

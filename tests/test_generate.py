@@ -257,6 +257,9 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     [[[best], [_], [_]], rounded] = (
         one.n_best(text, 1, 1) for one in (translator, Translator.load(tmp_path, "3", compute_dtype="bfloat16"))
     )
+    kept = Translator.load(tmp_path, "3", compute_dtype="bfloat16").params["encoder_0"]
+    assert kept["self_attention"]["query"]["kernel"].dtype == jnp.bfloat16
+    assert kept["self_attention_residual"]["norm"]["scale"].dtype == jnp.float32
     # 8 significant bits in every product: the sum of log-probabilities is near, and not the same.
     assert rounded[0][0].score != best.score and abs(rounded[0][0].score / best.score - 1) < 0.02
 
@@ -276,6 +279,13 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
 )
 def test_the_rooms_of_a_cache(longest: int, hypotheses: int, rooms: tuple[int, ...]):
     assert batched.rooms_up_to(longest, hypotheses) == rooms
+
+
+def test_batches_are_decoded_side_by_side_in_bfloat16_on_several_cores(monkeypatch: pytest.MonkeyPatch):
+    rounded = dataclasses.replace(MODEL, compute_dtype="bfloat16")
+    for cores, models, at_once in ((4, (rounded,), 2), (1, (rounded,), 1), (4, (rounded, MODEL), 1)):
+        monkeypatch.setattr(batched.os, "cpu_count", lambda cores=cores: cores)
+        assert batched.batches_at_once(models) == at_once
 
 
 def test_batches_side_by_side_find_what_one_after_the_other_finds(

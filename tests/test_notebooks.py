@@ -1,7 +1,7 @@
 """The notebooks: both editions have the same code, and it runs from top to bottom, its exercises answered."""
 
 import ast
-import os
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: it comes with the extra `test`")
 
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "notebooks"
+FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
 FAST = ("1_tokens_and_next_token_prediction", "3_attention", "4_transformer", "6_decoding")
 """Those that are run with every change, seconds each; the others train or compile for longer."""
@@ -72,18 +71,14 @@ def test_a_notebook_uses_public_names_only(name: str):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in NAMES])
 def test_a_notebook_runs_and_its_answers_are_right(name: str, tmp_path: Path):
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: it comes with the extra `test`")
+    pytest.importorskip("nbclient", reason="nbclient is not installed: it comes with the extra `test`")
     notebook = read("en", name)
     solved = [cell for cell in code(notebook) if "solution" in cell.metadata]
     for cell in solved:
         question, _, check = cell.source.partition("\n")
         assert question.startswith("answer = ...")
         cell.source = f"{cell.metadata.solution}\n{check}"
-    # The kernel's own backend of matplotlib is the one that shows figures.
-    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    client = nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute(env=environment)
+    runpy.run_path(str(FOLDER / "execute.py"))["run"](notebook, tmp_path)
     for cell in solved:
         assert [output.text for output in cell.outputs] == ["right\n"], cell.source
     shown = [output for cell in code(notebook) for output in cell.outputs if "data" in output]

@@ -140,11 +140,11 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
     # A cell of 0.28 inch holds its label at 9 points; beside and above it, room for the longest label.
     width, height = 0.28 * len(maps.keys) + 1.2, 0.28 * len(maps.queries) + 1.4
 
-    def slimness(columns: int) -> float:
+    def distance(columns: int) -> float:
         return abs(math.log(columns**2 * width / (len(numbers) * height) / 1.5))
 
     # As near to 3 : 2 as it goes without an empty place, so that labels stay legible on a page.
-    columns = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=slimness)
+    columns = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=distance)
     rows = len(numbers) // columns
     size = max(columns * width, 4.0), max(rows * height, 2.5)
     letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
