@@ -307,8 +307,8 @@ def test_the_rooms_of_the_cache_do_not_change_what_is_found(
 ):
     text = [sentence(seed, 2 + 3 * seed) for seed in range(4)]
     found, compiled = [], cast(Any, batched._decode)
-    for cheap_slots in (100_000, 1):  # one room, and a first one of 16
-        monkeypatch.setattr(batched, "_CHEAP_SLOTS", cheap_slots)
+    for smaller in ((), (4, 8)):
+        monkeypatch.setattr(batched, "rooms_up_to", lambda longest, _, smaller=smaller: (*smaller, longest))
         compiled.clear_cache()
         found.append(translator.n_best(text, beam_size, beam_size))
     compiled.clear_cache()
