@@ -20,9 +20,11 @@ from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # only compiled for a TPU, which is not looked for
 
-from wmt_transformer import config
-from wmt_transformer.data.batches import Shape
-from wmt_transformer.train import chips, hlo, plan
+from wmt_transformer import config, experiment
+from wmt_transformer.data.shapes import Shape
+from wmt_transformer.plan import compiled as ahead
+from wmt_transformer.plan import hlo, topologies
+from wmt_transformer.train import chips
 
 FLAX = {
     "base": {"flops": 3.64e12, "bytes_accessed": 4.90e10, "traffic": 1.36e10, "temporaries": 2.80e9},
@@ -33,9 +35,9 @@ FLAX = {
 
 def count(settings: config.Config, topology: str, shape: Shape) -> dict[str, Any]:
     """Returns what one step asks of one device: operations, bytes by XLA's count and to main memory, temporaries."""
-    devices = plan.slice_devices(topology)
-    lowered, _ = plan.lower_step(settings, devices, shape)
-    with plan.uncached():
+    devices = topologies.slice_devices(topology)
+    lowered, _ = ahead.lower_step(settings, devices, shape)
+    with ahead.uncached():
         compiled = lowered.compile()
     counts, program = compiled.cost_analysis(), hlo.parse(compiled.as_text())
     model, loops = settings.model, [times for _, times in program.running() if times > 1]
@@ -72,7 +74,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=256, help="slots of each side (default: 256)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options, overrides = parser.parse_known_args()
-    settings = config.override(config.load(f"wmt14_en_de_{options.size}"), ["--model.dropout", "0.1", *overrides])
+    settings = experiment.override(
+        experiment.load(f"wmt14_en_de_{options.size}"), ["--model.dropout", "0.1", *overrides]
+    )
     ours = count(settings, options.topology, Shape(options.rows, options.length, options.length))
     flax = FLAX.get(options.size) if (options.rows, options.length) == (32, 256) else None
     if options.json:

@@ -42,7 +42,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # all on the same processor
 import numpy as np
 
 from wmt_transformer.config import ComputeDtype, DecodeConfig, ModelConfig
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MODEL = ModelConfig(vocabulary_size=32_000, compute_dtype="float32")
 ALPHA = 0.6

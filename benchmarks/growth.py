@@ -30,7 +30,7 @@ import numpy as np  # noqa: E402
 
 from wmt_transformer.config import DecodeConfig, MeshConfig, ModelConfig, TrainConfig  # noqa: E402
 from wmt_transformer.data.batches import Batch  # noqa: E402
-from wmt_transformer.data.vocabulary import EOS  # noqa: E402
+from wmt_transformer.special_tokens import EOS  # noqa: E402
 
 SMALL = ModelConfig(
     vocabulary_size=8000, num_layers=1, d_model=128, d_ff=256, num_heads=4, d_k=32, d_v=32, compute_dtype="float32"

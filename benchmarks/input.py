@@ -32,7 +32,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np  # noqa: E402
 
 from wmt_transformer.config import DataConfig  # noqa: E402
-from wmt_transformer.data import batches, prepare, tokens  # noqa: E402
+from wmt_transformer.data import prepare, shapes, tokens  # noqa: E402
 from wmt_transformer.data.batches import Batches  # noqa: E402
 from wmt_transformer.data.prepare import Prepared  # noqa: E402
 from wmt_transformer.data.vocabulary import Vocabulary  # noqa: E402
@@ -133,13 +133,13 @@ def batch_rates(prepared: Prepared, budget: int, with_model: bool) -> dict[str, 
 def one_pair_a_row(prepared: Prepared, budget: int) -> float:
     """Returns the share of real tokens in the best twelve nested shapes without sharing rows."""
     lengths = prepared.train.source_lengths, prepared.train.target_lengths
-    sides, counts = batches._nested_sides(*lengths, 12)[-1]
+    sides, counts = shapes.nested_sides(*lengths, 12)[-1]
     return float(sum(side.sum() for side in lengths) / (sides.sum(axis=1) * counts).sum())
 
 
 def step_seconds(made: Batches, vocabulary_size: int) -> float:
     """Returns the processor time of a training step of `multi30k_en_de` on batches of the commonest shape."""
-    from wmt_transformer.config import load
+    from wmt_transformer.experiment import load
     from wmt_transformer.model.transformer import Transformer
     from wmt_transformer.train.memory import keep_freed_memory
     from wmt_transformer.train.optimizer import optimizer

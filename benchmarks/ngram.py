@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.baselines.ngram import EOS, AddK, KneserNey, NGram
+from wmt_transformer.baselines.ngram import AddK, KneserNey, NGram
 from wmt_transformer.baselines.units import Units
-from wmt_transformer.data import text_files
 from wmt_transformer.evaluate import perplexity
+from wmt_transformer.files import read_lines
+from wmt_transformer.special_tokens import EOS
 
 SMOOTHINGS = {"add_k": AddK(0.01), "kneser_ney": KneserNey()}
 
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=6, help="the longest context, in characters")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options = parser.parse_args()
-    text = "\n".join([*text_files.read_lines(options.text), ""])
+    text = "\n".join([*read_lines(options.text), ""])
     border = int(len(text) * 0.9)
     rows = (measure(text[:border], text[border:], order) for order in range(1, options.orders + 1))
     if options.json:

@@ -9,11 +9,11 @@ Score on test_2016_flickr, mean of the last 10 checkpoints: 61.2 tokenised lower
 
 import dataclasses
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config
 
 
 def get_config() -> Config:
     """Returns `multi30k_en_de` with French as the target."""
-    german = config.load("multi30k_en_de")
+    german = experiment.load("multi30k_en_de")
     return dataclasses.replace(german, data=dataclasses.replace(german.data, target="fr"))

@@ -11,13 +11,13 @@ Score on the test set: not yet run.
 
 import dataclasses
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config
 
 
 def get_config() -> Config:
     """Returns `parsing_craft` with fewer pieces, more dropout and fewer steps."""
-    craft = config.load("parsing_craft")
+    craft = experiment.load("parsing_craft")
     return dataclasses.replace(
         craft,
         model=dataclasses.replace(craft.model, dropout=0.3),

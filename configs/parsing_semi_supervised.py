@@ -14,13 +14,13 @@ Score on section 23: not yet run (the paper: 92.7 F1).
 
 import dataclasses
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config
 
 
 def get_config() -> Config:
     """Returns `parsing_wsj` with 32,000 pieces, more trees and more steps, and with the base model's dropout."""
-    supervised = config.load("parsing_wsj")
+    supervised = experiment.load("parsing_wsj")
     return dataclasses.replace(
         supervised,
         model=dataclasses.replace(supervised.model, dropout=0.1, attention_dropout=0.1),

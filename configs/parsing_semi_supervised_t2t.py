@@ -8,13 +8,13 @@ Score on section 23: not yet run (the paper, with other settings: 92.7 F1).
 
 import dataclasses
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config
 
 
 def get_config() -> Config:
     """Returns `parsing_semi_supervised` with the big model of 6 layers, dropout 0.1, and batches of 2,048 on 8 GPUs."""
-    paper = config.load("parsing_semi_supervised")
+    paper = experiment.load("parsing_semi_supervised")
     return dataclasses.replace(
         paper,
         family="t2t",

@@ -8,13 +8,13 @@ Score on section 23: not yet run (the paper, with other settings: 91.3 F1).
 
 import dataclasses
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config
 
 
 def get_config() -> Config:
     """Returns `parsing_wsj` with 6 layers, post-norm, a longer warm-up to five times the rate, and embeddings apart."""
-    paper = config.load("parsing_wsj")
+    paper = experiment.load("parsing_wsj")
     return dataclasses.replace(
         paper,
         family="t2t",

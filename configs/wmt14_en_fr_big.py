@@ -9,11 +9,11 @@ averaged).
 
 import dataclasses
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config
 
 
 def get_config() -> Config:
     """Returns German's big model on the French corpus, with P_drop 0.1 instead of 0.3 (§6.1)."""
-    big, french = config.load("wmt14_en_de_big"), config.load("wmt14_en_fr_base")
+    big, french = experiment.load("wmt14_en_de_big"), experiment.load("wmt14_en_fr_base")
     return dataclasses.replace(big, data=french.data, model=dataclasses.replace(big.model, dropout=0.1))

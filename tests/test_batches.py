@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wmt_transformer.config import DataConfig
-from wmt_transformer.data import batches as batches_module
+from wmt_transformer.data import shapes
 from wmt_transformer.data.batches import Batch, Batches, prefetch
 from wmt_transformer.data.prepare import prepare
-from wmt_transformer.data.vocabulary import EOS, PAD
+from wmt_transformer.special_tokens import EOS, PAD
 
 
 class FakePairs:
@@ -185,7 +185,7 @@ def test_nested_shapes_are_the_best_chain_that_exhaustive_search_finds():
             total += min(room)
         return total
 
-    found = batches_module._nested_sides(source, target, 3, spread=1.0)
+    found = shapes.nested_sides(source, target, 3, spread=1.0)
     for k in (1, 2, 3):
         sides, counts = found[k - 1]
         chains = (

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from wmt_transformer.decode import beam
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-PAD, BOS, EOS = 0, 1, 2
 Scored = list[tuple[tuple[int, ...], float]]  # hypotheses of one sentence and their scores, best first
 
 

@@ -14,6 +14,7 @@ from commands import refused, run
 
 from wmt_transformer.config import UserError
 from wmt_transformer.evaluate import bleu
+from wmt_transformer.files import read_lines
 
 VERSION, MOSES = f"version:{version('sacrebleu')}", f"sacremoses:{version('sacremoses')}"
 
@@ -146,7 +147,7 @@ def test_case_counts_in_sacrebleu_and_not_in_the_tokenised_score():
 def real_system(data_folder: Path) -> tuple[list[str], list[str]]:
     """Sennrich et al. 2016 on newstest2014, Moses-tokenised, and the reference."""
     names = ("sennrich2016.newstest2014.de.gz", "newstest2014.de-en.de.gz")
-    hypotheses, references = (bleu.read_lines(data_folder / "newstest" / name) for name in names)
+    hypotheses, references = (list(read_lines(data_folder / "newstest" / name)) for name in names)
     assert len(hypotheses) == len(references) == 3003
     return hypotheses, references
 
@@ -225,20 +226,20 @@ def test_lines_end_at_newlines_only(tmp_path: Path, raw: bytes):
     plain, packed = tmp_path / "text", tmp_path / "text.gz"
     plain.write_bytes(raw)
     packed.write_bytes(gzip.compress(raw))
-    assert bleu.read_lines(plain) == bleu.read_lines(packed) == ["eins", "", "zwei\u2028drei"]
+    assert list(read_lines(plain)) == list(read_lines(packed)) == ["eins", "", "zwei\u2028drei"]
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_the_line(tmp_path: Path):
     path = tmp_path / "latin1.txt"
     path.write_bytes("gut\nschön\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"latin1\.txt, line 2 is not UTF-8"):
-        bleu.read_lines(path)
+        list(read_lines(path))
 
 
 def test_missing_and_broken_files_are_refused(tmp_path: Path):
     with pytest.raises(UserError, match="there is no file"):
-        bleu.read_lines(tmp_path / "nowhere")
+        list(read_lines(tmp_path / "nowhere"))
     broken = tmp_path / "broken.gz"
     broken.write_bytes(gzip.compress(b"text\n" * 1000)[:-9])
-    with pytest.raises(UserError, match="not a whole gzip file"):
-        bleu.read_lines(broken)
+    with pytest.raises(UserError, match="is damaged"):
+        list(read_lines(broken))

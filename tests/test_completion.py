@@ -13,12 +13,13 @@ import translators
 
 from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, UNKNOWN, Vocabulary, normalise
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import sampling
 from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
 from wmt_transformer.evaluate import perplexity
 from wmt_transformer.model.build import build
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 CONTEXT = 12
 MODEL = ModelConfig(

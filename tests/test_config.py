@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wmt_transformer import config
+from wmt_transformer import config, experiment
 from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
 
 SHIPPED = [
@@ -23,28 +23,28 @@ SHIPPED = [
 
 def test_json_brings_back_an_equal_config_with_tuples_and_none():
     before = Config(name="mine", data=DataConfig(corpus="files", train_files=("a.en", "a.de"), train_pairs=None))
-    after = config.from_json(config.to_json(before))
+    after = experiment.from_json(experiment.to_json(before))
     assert after == before
     assert after.data.train_files == ("a.en", "a.de")
 
 
 def test_equal_configs_hash_alike_so_that_they_can_key_compiled_functions():
-    assert hash(Config()) == hash(config.from_json(config.to_json(Config())))
+    assert hash(Config()) == hash(experiment.from_json(experiment.to_json(Config())))
 
 
 def test_a_field_that_this_version_does_not_know_is_named():
-    text = config.to_json(Config()).replace('"d_ff"', '"d_fff"')
+    text = experiment.to_json(Config()).replace('"d_ff"', '"d_fff"')
     with pytest.raises(UserError, match=r"model\.d_fff"):
-        config.from_json(text)
+        experiment.from_json(text)
 
 
 def test_differences_name_the_field_and_both_values():
     here = Config(model=ModelConfig(dropout=0.3), mesh=config.MeshConfig(data=2))
-    assert config.differences(Config(), here) == [
+    assert experiment.differences(Config(), here) == [
         "model.dropout: 0.1 there, 0.3 here",
         "mesh.data: -1 there, 2 here",
     ]
-    assert config.differences(here, here) == []
+    assert experiment.differences(here, here) == []
 
 
 def test_defaults_are_the_base_model_of_table_3():
@@ -67,37 +67,37 @@ def test_defaults_are_the_base_model_of_table_3():
 
 
 def test_the_configs_that_are_shipped_are_found():
-    assert set(SHIPPED) <= set(config.shipped_configs())
+    assert set(SHIPPED) <= set(experiment.shipped_configs())
 
 
-@pytest.mark.parametrize("name", list(config.shipped_configs()))
+@pytest.mark.parametrize("name", list(experiment.shipped_configs()))
 def test_each_shipped_config_loads_under_its_name_and_opens_with_command_time_and_score(name: str):
-    assert config.load(name).name == name
-    docstring = config.shipped_configs()[name].read_text(encoding="utf-8").split('"""')[1]
+    assert experiment.load(name).name == name
+    docstring = experiment.shipped_configs()[name].read_text(encoding="utf-8").split('"""')[1]
     assert "    wmt-transformer " in docstring
     assert re.search(r"^Time: ", docstring, re.MULTILINE) and re.search(r"^Score", docstring, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_heads_of_a_shipped_config_are_as_wide_together_as_the_model(name: str):
-    model = config.load(name).model
+    model = experiment.load(name).model
     assert model.num_heads * model.d_k == model.num_heads * model.d_v == model.d_model  # §3.2.2: d_k = d_model / h
 
 
 def test_an_unknown_config_lists_those_that_exist():
     with pytest.raises(UserError) as caught:
-        config.load("multi30k_en_ed")
+        experiment.load("multi30k_en_ed")
     assert all(name in str(caught.value) for name in ["multi30k_en_ed", *SHIPPED])
 
 
 def test_a_path_to_a_config_file_works_and_names_the_run(tmp_path: Path):
     path = tmp_path / "my_run.py"
     path.write_text("from wmt_transformer.config import Config\n\ndef get_config():\n    return Config(family='t2t')\n")
-    assert config.load(str(path)) == dataclasses.replace(Config(family="t2t"), name="my_run")
+    assert experiment.load(str(path)) == dataclasses.replace(Config(family="t2t"), name="my_run")
 
 
 def test_a_config_file_without_get_config_says_what_is_missing(tmp_path: Path):
     path = tmp_path / "empty.py"
     path.write_text("")
     with pytest.raises(UserError, match=r"get_config\(\)"):
-        config.load(str(path))
+        experiment.load(str(path))

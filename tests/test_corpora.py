@@ -14,9 +14,10 @@ from typing import cast
 
 import pytest
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
+from wmt_transformer.files import cache_folder
 
 
 def load(split: corpora.Split = "train", **settings) -> list[tuple[str, str]]:
@@ -403,7 +404,7 @@ def test_the_real_wmt14_builder_makes_the_known_test_set_without_tensorflow(data
 def test_prepare_keeps_every_wmt14_dev_and_test_sentence_whole(raw_wmt14, tmp_path):
     from wmt_transformer.data.prepare import prepare
 
-    base = config.load("wmt14_en_de_base").data
+    base = experiment.load("wmt14_en_de_base").data
     # Three training pairs make no vocabulary of 37,000: nothing else differs from base.
     small = dataclasses.replace(base, path=str(raw_wmt14), vocabulary_size=290)
     prepared = prepare(small, tmp_path / "data")
@@ -532,6 +533,6 @@ def test_a_cache_folder_that_cannot_be_written_is_named(server, tmp_path):
 
 def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("WMT_TRANSFORMER_CACHE", str(tmp_path))
-    assert download.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("WMT_TRANSFORMER_CACHE")
-    assert download.cache_folder() == Path.home() / ".cache" / "wmt_transformer"
+    assert cache_folder() == Path.home() / ".cache" / "wmt_transformer"

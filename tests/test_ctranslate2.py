@@ -19,14 +19,16 @@ from fakes import TINY, random_tokens, tiny_model
 
 from wmt_transformer import checkpoint, cli
 from wmt_transformer.cli.interop import export_ctranslate2
-from wmt_transformer.config import Config, DataConfig, DecodeConfig, UserError, from_json, to_json
+from wmt_transformer.config import Config, DataConfig, DecodeConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.prepare import open_prepared
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, MarianVocabulary, normalise
+from wmt_transformer.data.vocabulary import MarianVocabulary, normalise
 from wmt_transformer.decode.beam import length_penalty
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.evaluate import bleu
+from wmt_transformer.experiment import from_json, to_json
 from wmt_transformer.interop import ctranslate2 as interop
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 ctranslate2 = pytest.importorskip("ctranslate2")
 pytestmark = pytest.mark.interop

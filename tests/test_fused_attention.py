@@ -51,7 +51,8 @@ def test_the_kernels_equal_explicit_attention_in_value_and_gradient(heads, k, v,
     importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed; the extra `tpu` brings it"
 )
 def test_a_tpu_moves_queries_keys_values_and_sums_but_no_scores():
-    from wmt_transformer.train.plan import slice_devices, uncached
+    from wmt_transformer.plan.compiled import uncached
+    from wmt_transformer.plan.topologies import slice_devices
 
     place = SingleDeviceSharding(slice_devices("v5e:2x2")[0])
     x = jax.ShapeDtypeStruct((4, 256, 2, 64), jnp.bfloat16, sharding=place)

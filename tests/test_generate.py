@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from tests.translators import CONFIG, MODEL, sentence, toy_params, toy_translator, toy_vocabulary
-from wmt_transformer.config import UserError, to_json
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary, normalise
+from wmt_transformer.config import UserError
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import batched, beam, lines, sampling
 from wmt_transformer.decode.generate import Translation, Translator
+from wmt_transformer.experiment import to_json
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmt_transformer import config
-from wmt_transformer.model.attention import BOS, EOS, PAD
+from wmt_transformer import experiment
 from wmt_transformer.model.build import build
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 from wmt_transformer.train.sharding import shardings
 
 VARIANTS = [
@@ -36,7 +36,7 @@ def test_gpt2_small_has_its_number_of_parameters():
     # embeddings 50,257 x 768 + 1,024 x 768 = 39,383,808
     # attention 4 x (768 x 768 + 768) = 2,362,368; feed-forward 768 x 3,072 + 3,072 + 3,072 x 768 + 768 = 4,722,432
     # a layer has two norms of 2 x 768 besides: 7,087,872; 12 layers and the last norm: 85,054,464 + 1,536
-    settings = config.load("language_model_gpt2_small")
+    settings = experiment.load("language_model_gpt2_small")
     model = build(dataclasses.replace(settings.model, vocabulary_size=settings.data.vocabulary_size))
     tokens = jnp.ones((1, 2), jnp.int32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), tokens, tokens)

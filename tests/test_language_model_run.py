@@ -10,8 +10,8 @@ import pytest
 from commands import assert_same, params_of, refused, run
 
 import wmt_transformer
-from wmt_transformer.data import prepare_text
-from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.data.documents import prepare as prepare_text
+from wmt_transformer.special_tokens import EOS
 
 CONFIG = """
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig

@@ -17,14 +17,15 @@ import pytest
 import sentencepiece
 from fakes import TINY, apply, random_tokens, tiny_model
 
-from wmt_transformer import checkpoint, cli, config
+from wmt_transformer import checkpoint, cli, experiment
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data import phrasebook, vocabulary
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, UNKNOWN, MarianVocabulary, Vocabulary
+from wmt_transformer.data.vocabulary import MarianVocabulary, Vocabulary
 from wmt_transformer.decode import beam
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.interop import marian, marian_export
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 from wmt_transformer.train.loss import cross_entropy
 
 SENTENCES = list(phrasebook.generate("train", 300))
@@ -397,7 +398,7 @@ def write_run(workdir: Path, words: Path, seed: int = 5, **changes: Any) -> tupl
     params = stirred(params, seed)
     settings = Config(model=model.config, data=DataConfig(source="en", target="de"), decode=DecodeConfig(alpha=0.0))
     workdir.mkdir()
-    (workdir / "config.json").write_text(config.to_json(settings))
+    (workdir / "config.json").write_text(experiment.to_json(settings))
     shutil.copytree(words, workdir / "data")
     checkpoint.write_params(workdir, 0, params)
     return model, params
@@ -654,10 +655,10 @@ def test_training_sees_the_bias_on_the_logits():
 
 
 def test_a_config_written_before_these_fields_means_the_paper():
-    old = json.loads(config.to_json(Config()))
+    old = json.loads(experiment.to_json(Config()))
     for name in ("num_decoder_layers", "activation", "output_bias"):
         del old["model"][name]
-    assert config.from_json(json.dumps(old)) == Config()
+    assert experiment.from_json(json.dumps(old)) == Config()
     assert ModelConfig().decoder_layers == ModelConfig().num_layers == 6
 
 

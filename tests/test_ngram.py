@@ -13,11 +13,12 @@ import pytest
 from commands import refused, run
 
 from wmt_transformer.baselines import ngram
-from wmt_transformer.baselines.ngram import BOS, COUNTS, EOS, PAD, AddK, KneserNey, NGram
+from wmt_transformer.baselines.ngram import COUNTS, AddK, KneserNey, NGram
 from wmt_transformer.baselines.units import Units
 from wmt_transformer.config import UserError
 from wmt_transformer.decode import sampling
 from wmt_transformer.evaluate import perplexity
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 from wmt_transformer.visualize import context_tables
 
 FRUIT = ["I love oranges", "I love grapes", "you love oranges"]

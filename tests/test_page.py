@@ -10,9 +10,9 @@ from commands import refused, run
 from translators import MODEL, sentence, toy_params, toy_translator, toy_vocabulary
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data.vocabulary import EOS
 from wmt_transformer.decode import alignment
 from wmt_transformer.model.layers import sinusoids
+from wmt_transformer.special_tokens import EOS
 from wmt_transformer.visualize import attention, page
 
 SOURCE, TARGET = sentence(3, 6), sentence(4, 5)

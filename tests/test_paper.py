@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from commands import refused, run
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import UserError
 from wmt_transformer.evaluate import paper
 
@@ -54,13 +54,13 @@ def test_without_reports_nothing_of_ours_is_claimed(tmp_path: Path, capsys: pyte
 def test_the_reports_that_are_kept_are_readable():
     assert paper.reports_folder().is_dir()
     for report in paper.read_reports(paper.reports_folder()):
-        assert report["config"] in config.shipped_configs()
+        assert report["config"] in experiment.shipped_configs()
 
 
 def test_every_command_names_a_config_that_is_shipped():
     rows = [row for row in (*paper.TABLE_2, *paper.TABLE_3, *paper.TABLE_4) if row.config]
-    assert {row.config for row in rows} <= set(config.shipped_configs())
-    table3 = {name for name in config.shipped_configs() if name.startswith("table3_")}
+    assert {row.config for row in rows} <= set(experiment.shipped_configs())
+    table3 = {name for name in experiment.shipped_configs() if name.startswith("table3_")}
     assert table3 <= {row.config for row in rows}
     big = next(row for row in paper.TABLE_2 if row.config == "wmt14_en_fr_big")
     assert big.commands == [
@@ -81,7 +81,7 @@ def test_every_command_names_a_config_that_is_shipped():
 def test_the_figures_of_table_3_are_those_that_its_configs_name():
     for row in paper.TABLE_3[1:-1]:
         assert row.config is not None
-        words = config.shipped_configs()[row.config].read_text(encoding="utf-8")
+        words = experiment.shipped_configs()[row.config].read_text(encoding="utf-8")
         assert f"perplexity {row.paper['perplexity']:.2f}, {row.paper['bleu']:.1f} BLEU" in words
 
 

@@ -6,17 +6,19 @@ import os
 import random
 import xml.etree.ElementTree
 from pathlib import Path
+from typing import cast
 
 import pytest
 from commands import refused, run
 
-from wmt_transformer.cli.runs import scored
-from wmt_transformer.config import Config, UserError, to_json
-from wmt_transformer.data import trees
-from wmt_transformer.data.treebank_words import leaves
+from wmt_transformer.config import Config, UserError
+from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks.words import leaves
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.decode.lines import Translation
 from wmt_transformer.decode.parse import parse
+from wmt_transformer.evaluate.runs import scored
+from wmt_transformer.experiment import to_json
 from wmt_transformer.visualize.trees import outline, svg
 
 CONFIG = """
@@ -101,7 +103,7 @@ def test_a_constrained_model_writes_nothing_but_trees(workdir, capsys):
     (one,) = json.loads(capsys.readouterr().out)["parses"]
     assert not any(one["repairs"].values()) and one["words"] == ["The", "cat", "sees", "."]
     with pytest.raises(UserError, match="wmt14 is no treebank"):
-        scored(None, [], Config(), beam_size=1, constrained=True)
+        scored(cast(Translator, None), [], Config(), beam_size=1, constrained=True)
 
 
 def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):

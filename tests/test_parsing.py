@@ -17,8 +17,8 @@ from commands import refused, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wmt_transformer.data import trees
-from wmt_transformer.data.trees import Tree, read
+from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks.trees import Tree, read
 from wmt_transformer.evaluate import parsing
 
 GOLD = "(TOP (S (NP-SBJ-1 (DT the) (NN cat)) (VP (VBD sat) (PP (IN on) (NP (DT a) (NN mat))) (NP (-NONE- *))) (. .)))"

@@ -11,11 +11,11 @@ import sys
 
 import pytest
 
-from wmt_transformer.data import phrasebook_words
 from wmt_transformer.data.phrasebook import Sentence, generate, split_of
-from wmt_transformer.data.phrasebook_choices import ACTORS, HABITS, OBJECTS, STATED, SUBJECTS
-from wmt_transformer.data.phrasebook_clauses import Clause, being, english, french, german
-from wmt_transformer.data.phrasebook_grammar import (
+from wmt_transformer.data.phrasebook import words as phrasebook_words
+from wmt_transformer.data.phrasebook.choices import ACTORS, HABITS, OBJECTS, STATED, SUBJECTS
+from wmt_transformer.data.phrasebook.clauses import Clause, being, english, french, german
+from wmt_transformer.data.phrasebook.grammar import (
     NEVER,
     NOT,
     YES,
@@ -30,7 +30,7 @@ from wmt_transformer.data.phrasebook_grammar import (
     relative,
     subject_pronoun,
 )
-from wmt_transformer.data.phrasebook_words import ADJECTIVES, BY_NAME, DITRANSITIVE, MODALS, NOUNS, VERBS
+from wmt_transformer.data.phrasebook.words import ADJECTIVES, BY_NAME, DITRANSITIVE, MODALS, NOUNS, VERBS
 
 ADJECTIVE = {adjective.en: adjective for adjective in ADJECTIVES}
 GIVEN = {usage.verb.en[0]: usage.verb for usage in DITRANSITIVE}

@@ -13,9 +13,11 @@ import pytest
 from commands import refused, run
 
 from wmt_transformer.config import Config, DataConfig, MeshConfig, ModelConfig, TrainConfig
-from wmt_transformer.data.batches import Batch, Shape
+from wmt_transformer.data.batches import Batch
+from wmt_transformer.data.shapes import Shape
 from wmt_transformer.model.transformer import Transformer
-from wmt_transformer.train import chips, hlo, plan
+from wmt_transformer.plan import compiled, hlo, report, roofline
+from wmt_transformer.train import chips
 from wmt_transformer.train.step import loss_sums
 
 # A loop of three trips around an all-reduce of 2 x 4 x 4 bytes, and an all-gather of 2 to 8 rows outside of it.
@@ -132,13 +134,18 @@ def test_model_flops_of_base_and_big_are_six_a_parameter_and_token_and_attention
 def test_the_roofline_is_the_slowest_of_arithmetic_memory_and_transfers():
     limit = chips.Peak(flops=100.0, memory=1, bandwidth=10.0, interconnect=5.0)
     moved = {"all-reduce": {"count": 1, "bytes": 10}, "all-gather": {"count": 2, "bytes": 5}}
-    assert plan.roofline(200.0, 30.0, moved, limit) == {"compute": 2.0, "memory": 3.0, "interconnect": 5.0}
-    assert plan.goal(3600, 5.0, number=4, price=1.5) == {"steps": 3600, "hours": 5.0, "chip_hours": 20.0, "cost": 30.0}
+    assert roofline.roofline(200.0, 30.0, moved, limit) == {"compute": 2.0, "memory": 3.0, "interconnect": 5.0}
+    assert report.goal(3600, 5.0, number=4, price=1.5) == {
+        "steps": 3600,
+        "hours": 5.0,
+        "chip_hours": 20.0,
+        "cost": 30.0,
+    }
 
 
 def test_a_compile_for_one_device_says_what_its_share_of_the_state_takes():
     config = tiny()
-    found = plan.compile_step(config, jax.devices()[:1], SHAPE)
+    found = compiled.compile_step(config, jax.devices()[:1], SHAPE)
     model = Transformer(dataclasses.replace(config.model, vocabulary_size=24))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *[jnp.ones((1, 2), jnp.int32)] * 2))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
@@ -152,20 +159,20 @@ def test_a_compile_for_one_device_says_what_its_share_of_the_state_takes():
 
 def test_what_does_not_fit_gets_a_setting_that_would():
     full = {"parameters": 40, "optimizer": 80, "program": 0, "activations": 10, "total": 130}
-    assert plan.suggestion(full, 100, tiny(), devices=4) == "--mesh.fsdp 4"
-    assert "larger slice" in plan.suggestion(full, 100, tiny(), devices=1)
+    assert report.suggestion(full, 100, tiny(), devices=4) == "--mesh.fsdp 4"
+    assert "larger slice" in report.suggestion(full, 100, tiny(), devices=1)
     deep = {"parameters": 5, "optimizer": 5, "program": 0, "activations": 200, "total": 210}
-    assert plan.suggestion(deep, 100, tiny(train=TrainConfig(accumulation=2)), devices=1) == "--train.accumulation 8"
+    assert report.suggestion(deep, 100, tiny(train=TrainConfig(accumulation=2)), devices=1) == "--train.accumulation 8"
 
 
 def test_a_program_that_libtpu_refuses_as_too_large_still_says_how_large():
     said = (
         "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (22.50G) exceeds"
     )
-    assert plan.asked_for(RuntimeError(said), state=2**30) == 22.5 * 2**30
-    assert plan.asked_for(RuntimeError("RESOURCE_EXHAUSTED: Used 25.0G of 15.75G hbm"), state=2**30) == 24 * 2**30
+    assert compiled.asked_for(RuntimeError(said), state=2**30) == 22.5 * 2**30
+    assert compiled.asked_for(RuntimeError("RESOURCE_EXHAUSTED: Used 25.0G of 15.75G hbm"), state=2**30) == 24 * 2**30
     with pytest.raises(RuntimeError, match="another"):
-        plan.asked_for(RuntimeError("another"), state=0)
+        compiled.asked_for(RuntimeError("another"), state=0)
 
 
 def test_the_log_gives_the_share_of_a_known_chip_s_peak(toy, tmp_path, monkeypatch, capsys):
@@ -216,13 +223,13 @@ def test_meshes_and_batches_that_do_not_fit_the_slice_are_one_line(capsys):
 @needs_libtpu
 def test_a_plan_for_four_chips_sums_gradients_once_and_splits_the_state():
     exact = dataclasses.replace(tiny().model, compute_dtype="float32")
-    whole = plan.plan(tiny(model=exact), "v5e:2x2", price=2.0)
+    whole = report.plan(tiny(model=exact), "v5e:2x2", price=2.0)
     parameters = whole["memory_bytes"]["parameters"]
     assert whole["fits"] and whole["chips"] == 4 and whole["mesh"] == {"data": 4, "fsdp": 1, "tensor": 1}
     # Each gradient is added up over the chips in float32, the shared table's as two: looked up, and logits.
     assert whole["collectives"]["all-reduce"]["bytes"] == pytest.approx(parameters + 4 * 24 * 16, abs=200)
     assert whole["goals"][0]["cost"] == pytest.approx(whole["roofline_seconds"] * 1e5 / 3600 * 4 * 2.0)
-    split = plan.plan(tiny(model=exact, mesh=MeshConfig(data=1, fsdp=4)), "v5e:2x2")
+    split = report.plan(tiny(model=exact, mesh=MeshConfig(data=1, fsdp=4)), "v5e:2x2")
     # All but norms (5 x 2 x 16) and biases (2 x (32 + 16)) is split in four.
     kept = 4 * (5 * 2 * 16 + 2 * (32 + 16))
     assert split["memory_bytes"]["parameters"] == (parameters - kept) // 4 + kept

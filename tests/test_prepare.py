@@ -18,7 +18,8 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import prepare as prepare_module
 from wmt_transformer.data import tokens
 from wmt_transformer.data.prepare import open_prepared, prepare
-from wmt_transformer.data.vocabulary import EOS, normalise
+from wmt_transformer.data.vocabulary import normalise
+from wmt_transformer.special_tokens import EOS
 
 ANIMALS = [("dog", "Hund"), ("tree", "Baum"), ("man", "Mann"), ("table", "Tisch"), ("king", "König")]
 VERBS = [("sees", "sieht"), ("hears", "hört"), ("finds", "findet"), ("knows", "kennt")]

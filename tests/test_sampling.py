@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from wmt_transformer.config import UserError
 from wmt_transformer.decode import beam, sampling
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-PAD, BOS, EOS = 0, 1, 2
 BATCH, LENGTH, VOCABULARY = 8, 12, 9
 LIMITS = [12, 12, 12, 12, 5, 3, 1, 0]
 SETTINGS: Any = dict(max_length=LENGTH, bos=BOS, eos=EOS, pad=PAD)

@@ -8,7 +8,7 @@ import pytest
 
 from wmt_transformer.config import MeshConfig, TrainConfig
 from wmt_transformer.data.batches import Batch
-from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.special_tokens import EOS
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh, place_batch
 from wmt_transformer.train.state import initial_state

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from wmt_transformer import config
+from wmt_transformer import experiment
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.train.optimizer import learning_rate
@@ -67,13 +67,13 @@ def parameters(model: ModelConfig, vocabulary_size: int) -> int:
 
 
 def millions(name: str, vocabulary_size: int) -> int:
-    return round(parameters(config.load(name).model, vocabulary_size) / 1e6)
+    return round(parameters(experiment.load(name).model, vocabulary_size) / 1e6)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_of_table_3_is_base_but_for_what_the_table_says(name: str):
-    base, row = config.load("wmt14_en_de_base"), config.load(name)
-    changed = {line.partition(":")[0] for line in config.differences(base, row)}
+    base, row = experiment.load("wmt14_en_de_base"), experiment.load(name)
+    changed = {line.partition(":")[0] for line in experiment.differences(base, row)}
     how_often = {"train.checkpoint_every", "train.keep_checkpoints", "train.average_last"}  # of big: §6.1, no result's
     assert changed - how_often == {"name", *ROWS[name]}
     for field, value in ROWS[name].items():
@@ -82,7 +82,7 @@ def test_a_row_of_table_3_is_base_but_for_what_the_table_says(name: str):
 
 
 def test_every_row_of_table_3_has_a_config():
-    shipped = {name for name in config.shipped_configs() if name.startswith("table3_")}
+    shipped = {name for name in experiment.shipped_configs() if name.startswith("table3_")}
     assert shipped | {"wmt14_en_de_big"} == set(ROWS)
 
 
@@ -105,7 +105,7 @@ def test_one_vocabulary_gives_every_size_in_table_3_but_bigs():
 def test_bigs_213_million_need_another_vocabulary():
     # By hand, without the table: 6 x (12,592,128 + 16,788,480) = 176,283,648. 213 million leave 35,368 to 36,344
     # pieces of 1,024; 37,000 pieces give 214.2 million, and the 41,100 that suit the other rows 218.4.
-    big = config.load("wmt14_en_de_big").model
+    big = experiment.load("wmt14_en_de_big").model
     assert parameters(big, 36_000) == 176_283_648 + 1024 * 36_000
     sizes = [size for size in (35_300, 35_368, 36_000, 36_344, 36_400) if millions("wmt14_en_de_big", size) == BIG]
     assert sizes == [35_368, 36_000, 36_344]
@@ -115,16 +115,16 @@ def test_bigs_213_million_need_another_vocabulary():
 @pytest.mark.parametrize("name", MILLIONS)
 def test_with_37000_pieces_each_row_is_within_seven_percent_of_the_paper(name: str):
     # The table's 512 (256, 1,024) x 4,100 missing parameters are the whole difference; C4 and C1 feel it most.
-    found = parameters(config.load(name).model, 37_000) / 1e6
+    found = parameters(experiment.load(name).model, 37_000) / 1e6
     assert found == pytest.approx(MILLIONS[name], rel=0.07)
 
 
 def test_rows_that_change_no_matrix_have_bases_size():
     base = parameters(ModelConfig(), 37_000)
     for name in ("a1", "a2", "a3", "a4", "d1", "d2", "d3", "d4"):
-        assert parameters(config.load(f"table3_{name}").model, 37_000) == base
+        assert parameters(experiment.load(f"table3_{name}").model, 37_000) == base
     # Row E learns a table of 1,024 positions for each side.
-    assert parameters(config.load("table3_e").model, 37_000) == base + 2 * 1024 * 512
+    assert parameters(experiment.load("table3_e").model, 37_000) == base + 2 * 1024 * 512
 
 
 PAPER_RUNS = ["wmt14_en_de_base", "wmt14_en_de_big", "wmt14_en_fr_base", "wmt14_en_fr_big"]
@@ -132,7 +132,7 @@ PAPER_RUNS = ["wmt14_en_de_base", "wmt14_en_de_big", "wmt14_en_fr_base", "wmt14_
 
 @pytest.mark.parametrize("name", PAPER_RUNS)
 def test_batches_optimiser_and_search_are_the_papers_in_every_run(name: str):
-    run = config.load(name)
+    run = experiment.load(name)
     assert (run.data.source_tokens, run.data.target_tokens) == (25_000, 25_000)  # §5.1
     assert (run.train.adam_b1, run.train.adam_b2, run.train.adam_epsilon) == (0.9, 0.98, 1e-9)  # §5.3
     assert (run.train.warmup_steps, run.train.learning_rate, run.train.label_smoothing) == (4000, 1.0, 0.1)
@@ -146,7 +146,7 @@ def test_batches_optimiser_and_search_are_the_papers_in_every_run(name: str):
 
 
 def test_french_big_is_german_big_but_for_corpus_and_dropout():
-    lines = config.differences(config.load("wmt14_en_de_big"), config.load("wmt14_en_fr_big"))
+    lines = experiment.differences(experiment.load("wmt14_en_de_big"), experiment.load("wmt14_en_fr_big"))
     fields = {line.partition(":")[0] for line in lines}
     assert fields == {"name", "data.target", "data.vocabulary_size", "model.dropout"}
 
@@ -166,7 +166,7 @@ def test_french_big_is_german_big_but_for_corpus_and_dropout():
     ],
 )
 def test_the_learning_rate_at_steps_1_4000_and_100000_follows_from_the_config(name: str, rates: tuple[float, ...]):
-    run = config.load(name)
+    run = experiment.load(name)
     for step, expected in zip((1, 4000, 100_000), rates, strict=True):
         found = learning_rate(step, run.model.d_model, run.train.warmup_steps, run.train.learning_rate)
         assert float(found) == pytest.approx(expected, rel=1e-5)
@@ -177,15 +177,15 @@ def test_the_learning_rate_at_steps_1_4000_and_100000_follows_from_the_config(na
 
 def test_all_experiments_are_of_the_papers_family():
     for name in (*ROWS, *PAPER_RUNS):
-        run = config.load(name)
+        run = experiment.load(name)
         assert run.family == "paper"
-        assert config.with_family(run, "paper") == run
+        assert experiment.with_family(run, "paper") == run
 
 
 def test_one_word_chooses_tensor2tensors_conventions():
-    base = config.load("wmt14_en_de_base")
-    other = config.override(base, ["--family", "t2t"])
-    assert config.differences(base, other) == [
+    base = experiment.load("wmt14_en_de_base")
+    other = experiment.override(base, ["--family", "t2t"])
+    assert experiment.differences(base, other) == [
         "family: 'paper' there, 't2t' here",
         "model.attention_dropout: 0.0 there, 0.1 here",
         "model.relu_dropout: 0.0 there, 0.1 here",
@@ -194,7 +194,7 @@ def test_one_word_chooses_tensor2tensors_conventions():
         "train.warmup_steps: 4000 there, 8000 here",
         "train.adam_b2: 0.98 there, 0.997 here",
     ]
-    assert config.override(other, ["--family=paper"]) == base
+    assert experiment.override(other, ["--family=paper"]) == base
     # Pre-norm has one norm more at the end of either stack.
     assert parameters(other.model, 100) == parameters(base.model, 100) + 2 * 2 * 512
     # Twice 512^-0.5 x 8000^-0.5.
@@ -203,8 +203,8 @@ def test_one_word_chooses_tensor2tensors_conventions():
 
 
 def test_what_is_set_by_hand_wins_over_the_family_wherever_it_stands():
-    after = config.override(Config(), ["--family", "t2t", "--train.warmup_steps", "16000"])
-    before = config.override(Config(), ["--train.warmup_steps", "16000", "--family", "t2t"])
+    after = experiment.override(Config(), ["--family", "t2t", "--train.warmup_steps", "16000"])
+    before = experiment.override(Config(), ["--train.warmup_steps", "16000", "--family", "t2t"])
     assert after == before
     assert (after.family, after.train.warmup_steps, after.train.learning_rate) == ("t2t", 16000, 2.0)
 
@@ -212,4 +212,4 @@ def test_what_is_set_by_hand_wins_over_the_family_wherever_it_stands():
 @pytest.mark.parametrize("arguments", [["--family", "fairseq"], ["--family"]])
 def test_a_family_that_there_is_not_is_refused_with_those_there_are(arguments: list[str]):
     with pytest.raises(UserError, match="there are paper, t2t"):
-        config.override(Config(), arguments)
+        experiment.override(Config(), arguments)

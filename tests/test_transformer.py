@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.attention import EOS
 from wmt_transformer.model.layers import sinusoids
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.special_tokens import EOS
 
 VARIANTS = [
     {},

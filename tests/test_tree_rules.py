@@ -13,8 +13,8 @@ import pytest
 from wmt_transformer.decode import beam, sampling
 from wmt_transformer.decode.lines import Part
 from wmt_transformer.decode.tree_rules import TreeRules, for_vocabulary
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-PAD, BOS, EOS = 0, 1, 2
 FIRST, S, S_END, NP, NP_END, SECOND, OTHER = 3, 4, 5, 6, 7, 8, 9
 NAMES = [FIRST, SECOND]  # stand for words by turns
 CLOSING = np.array([-1, -1, -1, -1, S_END, -1, NP_END, -1, -1, -1])

@@ -9,8 +9,8 @@ import pytest
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora
 from wmt_transformer.data.prepare import prepare
-from wmt_transformer.data.treebank_words import leaves, tokenize
-from wmt_transformer.data.vocabulary import EOS
+from wmt_transformer.data.treebanks.words import leaves, tokenize
+from wmt_transformer.special_tokens import EOS
 
 
 def mrg(word: object) -> str:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data import trees
-from wmt_transformer.data.trees import Repairs, Tree
+from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks.trees import Repairs, Tree
 
 TREEBANKS = sorted(Path(os.environ.get("WMT_TRANSFORMER_DATA", "/nowhere"), "trees").glob("*.gz"))
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data import vocabulary
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, UNKNOWN, Vocabulary, normalise
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 SENTENCES = [
     "A man in a red shirt rides a bicycle.",

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import corpora, documents
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD
-from wmt_transformer.data.windows import TokenStream, Windows
+from wmt_transformer.data import corpora
+from wmt_transformer.data.documents import corpora as documents
+from wmt_transformer.data.documents.windows import TokenStream, Windows
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 TOKENS = np.asarray([5, 6, 7, 8, EOS, 9, EOS, 10, 11, 12, 13, 14, 15, EOS], np.uint16)
 

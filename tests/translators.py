@@ -12,9 +12,10 @@ import numpy as np
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig
 from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import EOS, Vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.special_tokens import EOS
 
 WORDS = ["ein", "Mann", "eine", "Frau", "sehen", "den", "kleinen", "Hund", "im", "Garten", "hinter", "am", "See"]
 MODEL = ModelConfig(

@@ -26,8 +26,8 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from wmt_transformer.config import UserError
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-PAD, BOS, EOS = 0, 1, 2
 """As in every vocabulary; a document begins behind `order` times BOS and ends with EOS."""
 
 

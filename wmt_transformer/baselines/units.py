@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wmt_transformer.data.vocabulary import EOS, UNKNOWN
+from wmt_transformer.special_tokens import EOS, UNKNOWN
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 """What PAD, BOS, EOS and UNKNOWN, ids 0 to 3, are called."""

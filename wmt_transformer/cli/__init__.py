@@ -29,8 +29,8 @@ from wmt_transformer.cli import (
     train,
     translate,
 )
-from wmt_transformer.cli.files import mounted, say
 from wmt_transformer.cli.parser import parse as parse_arguments
+from wmt_transformer.cli.streams import mounted, say
 from wmt_transformer.config import UserError
 
 VERBS = [

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.cli.files import save_picture, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import use_compilation_cache
+from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
+from wmt_transformer.files import whole_file
 
 KINDS = ("encoder", "decoder", "cross", "alignment", "positions")
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import use_compilation_cache
+from wmt_transformer.compilation import use_compilation_cache
 
 
 def add(verb: AddVerb) -> None:

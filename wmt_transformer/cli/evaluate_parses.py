@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 import json
 
-from wmt_transformer.cli.files import say
 from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.streams import say
 
 
 def add(verb: AddVerb) -> None:

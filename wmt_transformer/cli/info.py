@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb
-from wmt_transformer.cli.runs import is_language_model, run_config
+from wmt_transformer.experiment import is_language_model, run_config
 
 
 def add(verb: AddVerb) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wmt_transformer.cli.files import say, whole_file
 from wmt_transformer.cli.parser import AddVerb
-from wmt_transformer.cli.runs import run_config
+from wmt_transformer.cli.streams import say
 from wmt_transformer.config import UserError
+from wmt_transformer.experiment import run_config
+from wmt_transformer.files import whole_file
 
 
 def add(verb: AddVerb) -> None:

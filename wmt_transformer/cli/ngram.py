@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.cli.files import save_picture, say
 from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.config import UserError
 
 ROWS, COLUMNS = 12, 8
@@ -69,9 +69,9 @@ def ngram(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _documents(path: str, words: bool) -> list[str]:
     """Returns the lines of a text, or all of it as one document."""
-    from wmt_transformer.data import text_files
+    from wmt_transformer.files import read_lines
 
-    lines = list(text_files.read_lines(Path(path)))
+    lines = list(read_lines(path))
     return [line for line in lines if line.strip()] if words else ["\n".join([*lines, ""])]
 
 
@@ -133,8 +133,8 @@ def _generate(options: argparse.Namespace, model: Any, units: Any) -> None:
     import jax.numpy as jnp
     import numpy as np
 
-    from wmt_transformer.baselines.ngram import BOS, EOS
     from wmt_transformer.decode import sampling
+    from wmt_transformer.special_tokens import BOS, EOS
 
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed {options.seed}: it must be from 0 to {2**32 - 1}")
@@ -162,9 +162,8 @@ def _generate(options: argparse.Namespace, model: Any, units: Any) -> None:
 
 
 def _perplexity(options: argparse.Namespace, model: Any, units: Any) -> None:
-    from wmt_transformer.baselines.ngram import EOS
-    from wmt_transformer.data.vocabulary import UNKNOWN
     from wmt_transformer.evaluate import perplexity
+    from wmt_transformer.special_tokens import EOS, UNKNOWN
 
     documents = _documents(options.perplexity, options.words)
     found = perplexity.score(documents, lambda text: [*units.encode(text), EOS], model.log_probabilities)

@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import run_config, use_compilation_cache
+from wmt_transformer.cli.streams import open_input, say
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
+from wmt_transformer.experiment import run_config
+from wmt_transformer.files import available_lines, whole_file
 
 
 def add(verb: AddVerb) -> None:
@@ -35,7 +37,8 @@ def add(verb: AddVerb) -> None:
 
 def parse(options: argparse.Namespace, overrides: list[str]) -> None:
     """Parses the sentences given, a file, or standard input: one bracketed tree out for every line in."""
-    from wmt_transformer.data import treebank_words, treebanks
+    from wmt_transformer.data.treebanks import corpora as treebanks
+    from wmt_transformer.data.treebanks import words as treebank_words
     from wmt_transformer.decode import parse as parser
     from wmt_transformer.decode.generate import Translator
     from wmt_transformer.visualize import trees
@@ -48,8 +51,8 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
     use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint)
     count, mended, results = 0, 0, []
-    with open_input(options.input) as stream, whole_file(options.output) as out:
-        for lines in iter([list(options.text)]) if options.text else available_lines(stream, options.input):
+    with open_input(options.input) as (stream, name), whole_file(options.output) as out:
+        for lines in iter([list(options.text)]) if options.text else available_lines(stream, name):
             if options.svg and count + len(lines) != 1:
                 raise UserError(f"--svg draws one sentence, and there are at least {count + len(lines)}")
             sentences = [

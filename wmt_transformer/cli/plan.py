@@ -7,9 +7,9 @@ import json
 import os
 from typing import Any
 
-from wmt_transformer import config
-from wmt_transformer.cli.files import say
+from wmt_transformer import experiment
 from wmt_transformer.cli.parser import AddVerb
+from wmt_transformer.cli.streams import say
 
 
 def add(verb: AddVerb) -> None:
@@ -25,10 +25,10 @@ def add(verb: AddVerb) -> None:
 
 def plan(options: argparse.Namespace, overrides: list[str]) -> None:
     """Compiles the train step for a TPU slice that is not there: memory, time, transfers and cost."""
-    settings = config.override(config.load(options.config), overrides)
+    settings = experiment.override(experiment.load(options.config), overrides)
     # Only compiled for a TPU: where libtpu is installed JAX would look for one here, and say so at length.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    from wmt_transformer.train.plan import plan as make
+    from wmt_transformer.plan.report import plan as make
 
     say(f"compiling {settings.name} for {options.topology}: a minute or more for each of two batches")
     found = make(settings, options.topology, options.price_per_chip_hour)

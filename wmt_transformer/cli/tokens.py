@@ -6,9 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from wmt_transformer.cli.files import say, whole_file
 from wmt_transformer.cli.parser import AddVerb
+from wmt_transformer.cli.streams import say
 from wmt_transformer.config import UserError
+from wmt_transformer.files import whole_file
 
 
 def add(verb: AddVerb) -> None:

@@ -9,27 +9,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer import config
-from wmt_transformer.cli.files import save_picture, say, whole_file
+from wmt_transformer import experiment
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import (
-    headline,
-    is_language_model,
-    prepare_data,
-    prepared_data,
-    run_config,
-    scored,
-    split_scores,
-    table,
-    text_scores,
-    use_compilation_cache,
-)
+from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
+from wmt_transformer.experiment import is_language_model, run_config
+from wmt_transformer.files import locked, whole_file
 
 
 def add(verb: AddVerb) -> None:
     """Adds the verbs to the command line."""
-    names = ", ".join(config.shipped_configs())
+    names = ", ".join(experiment.shipped_configs())
     overrides = f"Any field can be changed: --model.dropout 0.3. Shipped configs: {names}."
 
     sub = verb(quickstart, epilog=overrides, overridable=True)
@@ -64,19 +55,21 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     import time
 
     from wmt_transformer import checkpoint
+    from wmt_transformer.data.prepare import open_prepared
     from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.evaluate.runs import split_scores, table
     from wmt_transformer.visualize import attention
 
     begin, workdir = time.monotonic(), Path(options.workdir)
-    settings = config.override(config.load("quickstart"), overrides)
+    settings = experiment.override(experiment.load("quickstart"), overrides)
     outcome = _train(settings, workdir)
     if outcome.signal is not None:
         return _after_training(outcome, workdir)
     checkpoint.average(workdir, checkpoint.steps(workdir)[-settings.train.average_last :])
     say("translating the test set: sentences that training never saw")
-    scores, hypotheses = split_scores(workdir, "average", "test")
+    scores, hypotheses = split_scores(workdir, "average", "test", warn=say)
     translator = Translator.load(workdir, "average")
-    text = prepared_data(workdir).test_text
+    text = open_prepared(workdir / "data").test_text
     example = max((source for source, _ in text), key=lambda source: (len(source.split()) <= 12, len(source)))
     picture = workdir / "attention.png"
     save_picture(attention.picture(attention.look(translator, example)), str(picture))
@@ -110,14 +103,16 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
 
 def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     """Builds the vocabulary and the token arrays of a config's corpus."""
-    settings = config.override(config.load(options.config), overrides)
-    config.check_same_run(Path(options.workdir), settings)
-    prepare_data(settings, Path(options.workdir))
+    from wmt_transformer.data.runs import prepare_data
+
+    settings = experiment.override(experiment.load(options.config), overrides)
+    experiment.check_same_run(Path(options.workdir), settings)
+    prepare_data(settings, Path(options.workdir), say)
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
-    settings = config.override(config.load(options.config), overrides)
+    settings = experiment.override(experiment.load(options.config), overrides)
     _start_hosts(options)
     from wmt_transformer.train import hosts
 
@@ -129,7 +124,9 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
 def average(options: argparse.Namespace, overrides: list[str]) -> None:
     """Averages checkpoints, and says the development score before and after."""
     from wmt_transformer import checkpoint
+    from wmt_transformer.evaluate.runs import headline, split_scores, text_scores
 
+    use_compilation_cache()
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     saved = checkpoint.steps(workdir)
@@ -143,7 +140,7 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
         both = (
             text_scores(workdir, which, "dev")
             if is_language_model(settings)
-            else split_scores(workdir, which, "dev")[0]
+            else split_scores(workdir, which, "dev", warn=say)[0]
             for which in (max(steps), "average")
         )
         (name, before), (_, after) = map(headline, both)
@@ -170,22 +167,22 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
 
     keep_freed_memory()
     from wmt_transformer.data.prepare import fingerprint
+    from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.train import hosts
-    from wmt_transformer.train.alone import alone
 
     use_compilation_cache()
     with contextlib.ExitStack() as held:
         with hosts.main_first():
             if hosts.is_main():
-                held.enter_context(alone(workdir))
-            config.check_same_run(workdir, settings)
+                held.enter_context(locked(workdir))
+            experiment.check_same_run(workdir, settings)
             prepared = prepare_data(settings, workdir, say if hosts.is_main() else lambda _: None)
         hosts.check_same("the prepared data", fingerprint(prepared))
         sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
         settings = dataclasses.replace(settings, model=sized)
         if hosts.is_main():
             with whole_file(str(workdir / "config.json")) as out:
-                out.write(config.to_json(settings))
+                out.write(experiment.to_json(settings))
 
         from wmt_transformer.train import loop
 
@@ -215,6 +212,7 @@ def _development_score(settings: Config, prepared: Any) -> Any:
     if not pairs:
         return None
     from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.evaluate.runs import headline, scored
 
     translator: Translator | None = None
 
@@ -222,7 +220,7 @@ def _development_score(settings: Config, prepared: Any) -> Any:
         nonlocal translator
         translator = translator or Translator(settings, params, prepared.vocabulary)
         translator.params = params
-        scores, hypotheses = scored(translator, pairs, settings, beam_size=1)
+        scores, hypotheses = scored(translator, pairs, settings, beam_size=1, warn=say)
         name, value = headline(scores)
         shown = zip(pairs, hypotheses, strict=True)
         lines = [f"  {source}\n  -> {now}" for (source, _), now in list(shown)[: settings.train.show_translations]]

@@ -8,19 +8,12 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import (
-    TreeScores,
-    description,
-    is_language_model,
-    run_config,
-    split_scores,
-    table,
-    text_scores,
-    use_compilation_cache,
-)
+from wmt_transformer.cli.streams import open_input, say
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import ComputeDtype, UserError
+from wmt_transformer.experiment import is_language_model, run_config
+from wmt_transformer.files import available_lines, read_lines, whole_file
 
 
 def add(verb: AddVerb) -> None:
@@ -80,17 +73,16 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Translates the texts given, a file, or standard input, one line out for every line in."""
     from wmt_transformer.decode.alignment import pharaoh
     from wmt_transformer.decode.generate import Translator
-    from wmt_transformer.evaluate import bleu
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
     sampler, seed = _sampler(options), 1 if options.seed is None else options.seed
-    prefixes = None if options.prefix is None else bleu.read_lines(options.prefix)
+    prefixes = None if options.prefix is None else list(read_lines(options.prefix))
     use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype)
     count, results = 1, []
-    with open_input(options.input) as stream, whole_file(options.output) as out:
-        lines = iter([list(options.text)]) if options.text else available_lines(stream, options.input)
+    with open_input(options.input) as (stream, name), whole_file(options.output) as out:
+        lines = iter([list(options.text)]) if options.text else available_lines(stream, name)
         for some in lines:
             end = count + len(some)
             if prefixes is not None and len(prefixes) < end - 1:
@@ -159,9 +151,8 @@ def _as_json(translation: Any, alignments: bool) -> dict[str, Any]:
 def score(options: argparse.Namespace, overrides: list[str]) -> None:
     """Says how probable given translations are: natural log-probability and tokens, a line for every pair."""
     from wmt_transformer.decode.generate import Translator
-    from wmt_transformer.evaluate import bleu
 
-    sources, targets = bleu.read_lines(options.source), bleu.read_lines(options.target)
+    sources, targets = list(read_lines(options.source)), list(read_lines(options.target))
     if len(sources) != len(targets):
         raise UserError(
             f"{options.source} has {len(sources)} lines and {options.target} {len(targets)}; "
@@ -184,7 +175,9 @@ def score(options: argparse.Namespace, overrides: list[str]) -> None:
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Scores a split translated, parsed or told by a run, or one file of translations against another."""
     from wmt_transformer.evaluate import bleu
+    from wmt_transformer.evaluate.runs import TreeScores, description, split_scores, table
 
+    use_compilation_cache()
     about: dict[str, Any] = {}
     if options.workdir and is_language_model(run_config(Path(options.workdir))):
         _evaluate_text(options)
@@ -208,6 +201,7 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
             options.alpha,
             options.constrained,
             options.compute_dtype,
+            say,
         )
         output = workdir / f"{options.split}.{'trees' if isinstance(scores, TreeScores) else 'hypotheses.txt'}"
         with whole_file(str(output)) as out:
@@ -217,7 +211,7 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     elif options.hypotheses and options.references:
         if options.compound_split:
             bleu.check_compound_split(options.language)
-        lines = [bleu.read_lines(path) for path in (options.hypotheses, options.references)]
+        lines = [list(read_lines(path)) for path in (options.hypotheses, options.references)]
         scores = bleu.score(*lines, language=options.language)
         if bleu.looks_tokenized(lines[0]):
             say(f"{options.hypotheses} looks tokenised: detokenise it first, or all but sacreBLEU come out too low")
@@ -227,6 +221,8 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate_text(options: argparse.Namespace) -> None:
+    from wmt_transformer.evaluate.runs import text_scores
+
     for name in ("beam_size", "alpha", "compute_dtype", "hypotheses", "references", "compound_split"):
         if getattr(options, name):
             raise UserError(f"{options.workdir} is a language model's run: leave --{name.replace('_', '-')} out")

@@ -18,11 +18,6 @@ from pathlib import Path
 from wmt_transformer.config import UserError
 
 
-def cache_folder() -> Path:
-    """Returns where downloads are kept: $WMT_TRANSFORMER_CACHE, or ~/.cache/wmt_transformer."""
-    return Path(os.environ.get("WMT_TRANSFORMER_CACHE") or Path.home() / ".cache" / "wmt_transformer")
-
-
 def fetch(
     url: str,
     path: Path,

@@ -8,8 +8,6 @@ digit, such as a comma, is also the piece of that name; a piece from the middle 
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from wmt_transformer.config import UserError
+from wmt_transformer.files import open_binary
 
 
 def rows(path: Path, ids: Mapping[str, int], width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,15 +42,8 @@ def read(path: Path, wanted: Collection[str], width: int) -> dict[str, np.ndarra
 
     The file is one of word2vec's (text or binary) or of GloVe's, plain or .gz. Raises UserError where it is not.
     """
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            return {word: vector for word, vector in _entries(file, path, wanted, width) if word in wanted}
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}; give one in word2vec's or GloVe's format") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged: {error}; fetch it again") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check its type and permissions") from error
+    with open_binary(path) as file:
+        return {word: vector for word, vector in _entries(file, path, wanted, width) if word in wanted}
 
 
 def write(file: IO[str], names: Sequence[str], table: np.ndarray) -> None:

@@ -16,12 +16,10 @@ from __future__ import annotations
 import array
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import itertools
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +31,7 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, tokens, vocabulary
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.files import whole_folder
 
 FORMAT = 1
 """Raised when the files change their meaning, so that old folders are built again."""
@@ -86,26 +85,9 @@ def make(
     if _is_current(folder, recipe):
         report(f"{folder} is up to date")
         return
-    building, old = folder.with_name(f".{folder.name}.building"), folder.with_name(f".{folder.name}.old")
-    try:
-        for leftover in (building, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        building.mkdir(parents=True)
+    with whole_folder(folder, "--workdir") as building:
         made = build(building)
         (building / "manifest.json").write_text(json.dumps({"recipe": recipe, **made}, indent=2) + "\n", "utf-8")
-        for path in building.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(building, folder)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = "make room, or choose another --workdir" if full else "choose another --workdir"
-        raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}; {advice}") from error
-    finally:
-        for leftover in (building, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Prepared:

@@ -28,8 +28,7 @@ from typing import Any, cast
 import numpy as np
 
 from wmt_transformer.config import UserError
-
-PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 MOST_WORDS = 1 << 18
 """Words whose pieces are remembered, about 50 MB; from then on they are collected anew."""

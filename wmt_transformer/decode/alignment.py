@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.data.vocabulary import EOS, Vocabulary, normalise
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.special_tokens import EOS
 
 Links = tuple[tuple[int, int], ...]
 """Pairs of a source word and an output word, sorted."""

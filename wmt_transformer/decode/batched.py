@@ -25,11 +25,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wmt_transformer.config import DecodeConfig, ModelConfig
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD
 from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
 """Makes the rule of a batch from its parts and the most tokens of each row; behind the parts there are empty rows."""

@@ -23,13 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from wmt_transformer.config import Config, ModelConfig, UserError
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.decode import runs, sampling, scoring
 from wmt_transformer.decode.beam import token_log_probabilities
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
 from wmt_transformer.model.build import build
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
 class NextToken(NamedTuple):

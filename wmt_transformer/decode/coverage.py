@@ -12,8 +12,8 @@ search returns are read once more with teacher forcing, which gives p, and are p
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from wmt_transformer.data.vocabulary import EOS, PAD
 from wmt_transformer.decode.beam import Hypotheses
+from wmt_transformer.special_tokens import EOS, PAD
 
 
 def penalty(

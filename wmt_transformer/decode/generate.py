@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.config import ComputeDtype, Config, DecodeConfig, ModelConfig, UserError
-from wmt_transformer.data.vocabulary import EOS, Vocabulary, normalise
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
 from wmt_transformer.decode.lines import Part, Translation
 from wmt_transformer.decode.scoring import Score
+from wmt_transformer.special_tokens import EOS
 
 
 class Translator:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from wmt_transformer.config import DecodeConfig, UserError
-from wmt_transformer.data.vocabulary import EOS, PAD, UNKNOWN, Vocabulary, normalise
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode.alignment import Attention, Links
+from wmt_transformer.special_tokens import EOS, PAD, UNKNOWN
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data import trees
-from wmt_transformer.data.trees import Repairs, Tree
+from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks.trees import Repairs, Tree
 from wmt_transformer.decode import tree_rules
 from wmt_transformer.decode.batched import MakeRule
 from wmt_transformer.decode.generate import Translator

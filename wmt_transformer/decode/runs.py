@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 
-from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError, from_json
+from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.experiment import from_json
 from wmt_transformer.model import dense
 
 

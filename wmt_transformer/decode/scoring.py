@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.data.vocabulary import PAD
 from wmt_transformer.decode.ensemble import mean_logits
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.model.build import build
+from wmt_transformer.special_tokens import PAD
 
 
 @dataclasses.dataclass(frozen=True)

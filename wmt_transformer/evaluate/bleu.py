@@ -10,11 +10,8 @@ signature.
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from wmt_transformer.config import UserError
@@ -140,28 +137,3 @@ def split_compounds(lines: Sequence[str]) -> list[str]:
     again, so in `a-b-c` the second hyphen stays.
     """
     return [re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", line) for line in lines]
-
-
-def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Returns the lines of a UTF-8 text file, plain or `.gz`, without their line ends.
-
-    Only \\n and \\r\\n end a line, as in every tool that counts lines. Raises UserError when there is no such
-    file, or naming the first line that is not UTF-8.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise UserError(f"{path} is not a whole gzip file: {error}") from error
-    lines = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    text = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            text.append(line.removesuffix(b"\r").decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number} is not UTF-8; convert the file, for example with iconv") from error
-    return text

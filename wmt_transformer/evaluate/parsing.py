@@ -14,12 +14,11 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data import text_files
-from wmt_transformer.data.trees import Tree, read, walk
+from wmt_transformer.data.treebanks.trees import Tree, read, walk
+from wmt_transformer.files import read_lines
 
 TRACE = "-NONE-"
 DELETED = frozenset({"TOP", TRACE, ",", ":", "``", "''", "."})
@@ -209,7 +208,7 @@ def read_pairs(gold: str, predicted: str) -> list[tuple[Tree, Tree | None]]:
 
 def numbered_trees(path: str) -> list[tuple[str, Tree | None]]:
     """Returns the trees of a file, None for a blank line where there is one a line, and where each stands."""
-    lines = list(text_files.read_lines(Path(path)))
+    lines = list(read_lines(path))
     if any(line.count("(") != line.count(")") for line in lines):
         return [(f"{path}, tree {number}", tree) for number, tree in enumerate(read(lines, path), 1)]
     trees = []

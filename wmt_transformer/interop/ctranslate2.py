@@ -24,9 +24,10 @@ import numpy as np
 
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import BOS, EOS, UNKNOWN, MarianVocabulary
-from wmt_transformer.interop import whole_folder
+from wmt_transformer.data.vocabulary import MarianVocabulary
+from wmt_transformer.files import whole_folder
 from wmt_transformer.model.layers import sinusoids
+from wmt_transformer.special_tokens import BOS, EOS, UNKNOWN
 
 Quantization = Literal["float32", "float16", "int8"]
 

@@ -23,10 +23,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from wmt_transformer import checkpoint
-from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError, to_json
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, UNKNOWN, MarianVocabulary
-from wmt_transformer.interop import marian_table, whole_folder
+from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
+from wmt_transformer.data.vocabulary import MarianVocabulary
+from wmt_transformer.experiment import to_json
+from wmt_transformer.files import whole_folder
+from wmt_transformer.interop import marian_table
 from wmt_transformer.model.layers import sinusoids
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
 _ACTIVATIONS: dict[str, Literal["relu", "swish"]] = {"relu": "relu", "swish": "swish", "silu": "swish"}
@@ -58,7 +61,7 @@ def import_run(folder: str | os.PathLike[str], workdir: str | os.PathLike[str]) 
     files = [*MarianVocabulary.FILES, *([MarianVocabulary.TARGET_FILE] if _two_vocabularies(folder) else [])]
     if missing := [name for name in files if not (folder / name).is_file()]:
         raise UserError(f"{folder} holds no {missing[0]}; the vocabulary of a Marian model is {', '.join(files)}")
-    with whole_folder(Path(workdir), "--workdir") as out:
+    with whole_folder(Path(workdir), "--workdir", frozenset()) as out:
         imported = read(folder)
         data = out / "data"
         data.mkdir()

@@ -20,9 +20,11 @@ from typing import Any
 
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD, UNKNOWN, MarianVocabulary, Vocabulary
-from wmt_transformer.interop import marian_table, whole_folder
+from wmt_transformer.data.vocabulary import MarianVocabulary, Vocabulary
+from wmt_transformer.files import whole_folder
+from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian import INSTALL, NAMES, NORM_EPSILON, write_json
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 _FILES = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"}
 _FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE}

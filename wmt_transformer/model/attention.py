@@ -17,13 +17,7 @@ from wmt_transformer.config import ModelConfig
 from wmt_transformer.model.dense import dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
-
-PAD = 0
-"""The id of padding: the vocabulary's, and with BOS and EOS all that the model itself has to know."""
-BOS = 1
-"""The id that starts every target: decoder inputs are the target shifted right behind it (§3.1)."""
-EOS = 2
-"""The id that ends every sentence; what follows it in a row is another sentence."""
+from wmt_transformer.special_tokens import EOS, PAD
 
 
 class KVCache(NamedTuple):

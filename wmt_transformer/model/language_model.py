@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from wmt_transformer.model.attention import BOS, EOS, PAD, KVCache, causal_mask
+from wmt_transformer.model.attention import KVCache, causal_mask
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.model.layers import EncoderLayer, stack
 from wmt_transformer.model.next_token import NextTokenModel
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
 class Prompt(NamedTuple):

@@ -13,10 +13,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from wmt_transformer.model.attention import BOS, Slots, causal_mask, padding_mask, same_sentence, sentences
+from wmt_transformer.model.attention import Slots, causal_mask, padding_mask, same_sentence, sentences
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.model.layers import DecoderLayer, EncoderLayer, stack
 from wmt_transformer.model.next_token import Embedding, NextTokenModel
+from wmt_transformer.special_tokens import BOS
 
 
 class Memory(NamedTuple):

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from wmt_transformer.model.attention import PAD
 from wmt_transformer.model.dense import product
+from wmt_transformer.special_tokens import PAD
 
 
 class LossSums(NamedTuple):

@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from wmt_transformer.files import whole_file
 
 FILE_NAME = "metrics.jsonl"
 
@@ -106,9 +107,8 @@ class MetricsWriter:
         path = workdir / FILE_NAME
         if path.exists():
             kept = [line for line in read(path) if line["step"] <= step]
-            rewritten = path.with_suffix(".tmp")
-            rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(rewritten, path)
+            with whole_file(path) as rewritten:
+                rewritten.write("".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 

@@ -23,10 +23,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig, UserError
-from wmt_transformer.data.vocabulary import EOS, normalise
+from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.decode import alignment
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.special_tokens import EOS
 from wmt_transformer.visualize.fonts import families
 
 KINDS = ("encoder", "decoder", "cross", "alignment")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wmt_transformer.data.phrasebook_grammar import (
+from wmt_transformer.data.phrasebook.grammar import (
     NEVER,
     NOT,
     THIRD,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wmt_transformer.data.phrasebook_grammar import Adjective, Modal, Noun, Verb, Words
+from wmt_transformer.data.phrasebook.grammar import Adjective, Modal, Noun, Verb, Words
 
 # English singular and plural | German singular, plural, gender (+n: weak masculine, "den Jungen") | French
 # singular, plural, gender. People have the same gender in German and French, but for neuter Kind, Mädchen, Baby.

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import download, text_files, treebanks
+from wmt_transformer.data import download, text_files
+from wmt_transformer.data.treebanks import corpora as treebanks
 from wmt_transformer.data.vocabulary import normalise
+from wmt_transformer.files import cache_folder
 
 Split = Literal["train", "dev", "test"]
 Pair = tuple[str, str]
@@ -123,7 +125,7 @@ def _multi30k(data: DataConfig, split: Split) -> Iterator[Pair]:
     names = [f"{_MULTI30K_NAMES[split]}.{language}" for language in (data.source, data.target)]
     if data.path is not None:
         return text_files.parallel(*(text_files.find(data.path, [f"{name}.gz", name]) for name in names))
-    folder = download.cache_folder() / "multi30k"
+    folder = cache_folder() / "multi30k"
     fetched = [
         download.fetch(_MULTI30K_URL.format(f"{name}.gz"), folder / f"{name}.gz", *_MULTI30K_FILES[f"{name}.gz"])
         for name in names
@@ -146,7 +148,7 @@ def _tatoeba(data: DataConfig, split: Split) -> Iterator[Pair]:
         path = text_files.find(data.path, _tatoeba_names(data, split))
     else:
         archive = _TATOEBA_ZIPS[_foreign(data)]
-        path = download.cache_folder() / "tatoeba" / archive
+        path = cache_folder() / "tatoeba" / archive
         download.fetch(_TATOEBA_URL.format(archive), path)
     pairs = text_files.tab_separated(path)
     if ".tsv" not in path.name:

@@ -10,16 +10,15 @@ is the same on every machine. Read on in this order: `phrasebook_words.py` (the 
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import re
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wmt_transformer.data.download import cache_folder
-from wmt_transformer.data.phrasebook_sentences import any_sentence
+from wmt_transformer.data.phrasebook.sentences import any_sentence
 from wmt_transformer.data.vocabulary import Vocabulary, train
+from wmt_transformer.files import cache_folder, whole_path
 
 
 class Sentence(NamedTuple):
@@ -64,8 +63,6 @@ def vocabulary(size: int = 2000) -> Vocabulary:
     """Returns a vocabulary trained on all three languages; the first call makes it, then it lies in the cache."""
     path = cache_folder() / f"phrasebook-{size}.model"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        train(itertools.chain.from_iterable(generate("train", 5000, seed=1)), temporary, size)
-        temporary.replace(path)
+        with whole_path(path) as temporary:
+            train(itertools.chain.from_iterable(generate("train", 5000, seed=1)), temporary, size)
     return Vocabulary.load(path)

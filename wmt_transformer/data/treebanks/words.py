@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from wmt_transformer.data.trees import LEAF, Tree
+from wmt_transformer.data.treebanks.trees import LEAF, Tree
 
 BRACKETS = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
 PUNCTUATION = {

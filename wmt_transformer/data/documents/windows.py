@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from wmt_transformer.data.batches import Batch
-from wmt_transformer.data.vocabulary import BOS, EOS, PAD
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
 class TokenStream:

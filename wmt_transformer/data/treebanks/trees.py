@@ -17,11 +17,10 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data import text_files
+from wmt_transformer.files import read_lines
 
 LEAF = "XX"
 """Stands for a word and its part of speech."""
@@ -79,7 +78,7 @@ def read_file(path: str | os.PathLike[str]) -> Iterator[Tree]:
 
     Raises UserError for brackets that are no tree, with file, line and column.
     """
-    return read(text_files.read_lines(Path(path)), str(path))
+    return read(read_lines(path), str(path))
 
 
 def read(lines: Iterable[str], name: str, first_line: int = 1) -> Iterator[Tree]:

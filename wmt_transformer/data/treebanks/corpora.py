@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import trees
-from wmt_transformer.data.trees import Tree
+from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks.trees import Tree
 
 SECTIONS = {"train": range(2, 22), "dev": range(22, 23), "test": range(23, 24)}
 """The standard sections of the Wall Street Journal."""

@@ -6,8 +6,8 @@ translation must look back for.
 
 from __future__ import annotations
 
-from wmt_transformer.data import phrasebook_words as words
-from wmt_transformer.data.phrasebook_choices import (
+from wmt_transformer.data.phrasebook import words
+from wmt_transformer.data.phrasebook.choices import (
     ACTORS,
     ASKED,
     EMBEDDED,
@@ -30,8 +30,8 @@ from wmt_transformer.data.phrasebook_choices import (
     something,
     travel,
 )
-from wmt_transformer.data.phrasebook_clauses import Clause, being, english, french, german
-from wmt_transformer.data.phrasebook_grammar import (
+from wmt_transformer.data.phrasebook.clauses import Clause, being, english, french, german
+from wmt_transformer.data.phrasebook.grammar import (
     NOT,
     SPEAKER,
     THEY,
@@ -48,16 +48,7 @@ from wmt_transformer.data.phrasebook_grammar import (
     relative,
     subject_pronoun,
 )
-from wmt_transformer.data.phrasebook_words import (
-    BY_NAME,
-    COMPARABLE,
-    NOUNS,
-    OF_KIND,
-    PREDICATES,
-    VERBS,
-    fixed,
-    named,
-)
+from wmt_transformer.data.phrasebook.words import BY_NAME, COMPARABLE, NOUNS, OF_KIND, PREDICATES, VERBS, fixed, named
 
 
 def any_sentence(source: Source) -> Words:

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import documents, vocabulary
+from wmt_transformer.data import vocabulary
 from wmt_transformer.data.corpora import Split
+from wmt_transformer.data.documents import corpora as documents
+from wmt_transformer.data.documents.windows import TokenStream
 from wmt_transformer.data.prepare import make, print_to_stderr, read_manifest
-from wmt_transformer.data.vocabulary import EOS, Vocabulary
-from wmt_transformer.data.windows import TokenStream
+from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.special_tokens import EOS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download, text_files
 from wmt_transformer.data.corpora import Split
+from wmt_transformer.files import cache_folder, read_text
 
 DEV_SHARE = 0.1
 """Where no development file is named, this last part of each training file's characters is the development set."""
@@ -36,7 +37,7 @@ def load(data: DataConfig, split: Split) -> Iterator[str]:
         yield from (target for _, target in corpora.load(data, split) if target)
         return
     for path, share in files(data, split):
-        text = text_files.text(path)
+        text = read_text(path)
         yield from parted(text[int(len(text) * share[0]) : int(len(text) * share[1])], data.documents)
 
 
@@ -64,5 +65,5 @@ def files(data: DataConfig, split: Split) -> list[tuple[Path, tuple[float, float
 def _shakespeare(data: DataConfig) -> Path:
     if data.path is not None:
         return text_files.find(data.path, corpora.SHAKESPEARE_NAMES)
-    path = download.cache_folder() / "shakespeare" / "input.txt"
+    path = cache_folder() / "shakespeare" / "input.txt"
     return download.fetch(_SHAKESPEARE_URL, path, _SHAKESPEARE_SIZE, _SHAKESPEARE_SHA256)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
-from wmt_transformer.data import phrasebook_words as words
-from wmt_transformer.data.phrasebook_clauses import Clause
-from wmt_transformer.data.phrasebook_grammar import (
+from wmt_transformer.data.phrasebook import words
+from wmt_transformer.data.phrasebook.clauses import Clause
+from wmt_transformer.data.phrasebook.grammar import (
     NEVER,
     NOT,
     SPEAKER,
@@ -34,7 +34,7 @@ from wmt_transformer.data.phrasebook_grammar import (
     german_contraction,
     phrase,
 )
-from wmt_transformer.data.phrasebook_words import FITTING, OF_KIND, Usage, fixed, named, rows
+from wmt_transformer.data.phrasebook.words import FITTING, OF_KIND, Usage, fixed, named, rows
 
 Source = Callable[[], float]
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""What a language model reads: texts, cut into documents, packed into windows."""

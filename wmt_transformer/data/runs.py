@@ -1,0 +1,19 @@
+"""The data of a run: pairs to translate or parse, or a language model's text, as its config says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from wmt_transformer.config import Config
+from wmt_transformer.data import prepare
+from wmt_transformer.data.documents import prepare as prepare_text
+from wmt_transformer.data.documents.prepare import PreparedText
+from wmt_transformer.data.prepare import Prepared
+from wmt_transformer.experiment import is_language_model
+
+
+def prepare_data(settings: Config, workdir: Path, report: Callable[[str], None]) -> Prepared | PreparedText:
+    """Prepares a config's corpus, pairs or text, in the work folder, unless it is prepared."""
+    stage = prepare_text if is_language_model(settings) else prepare
+    return stage.prepare(settings.data, workdir / "data", report)

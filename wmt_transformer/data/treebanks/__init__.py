@@ -1,0 +1,1 @@
+"""Treebanks: trees, the corpora of trees, and their words (§6.3)."""

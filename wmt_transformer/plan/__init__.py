@@ -1,0 +1,1 @@
+"""The train step compiled for machines that are not there, and what it would need of them."""

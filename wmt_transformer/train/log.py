@@ -1,0 +1,103 @@
+"""What the training loop reports of its steps: sums over the last ones, speed, and how long compiling took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmt_transformer.config import Config
+from wmt_transformer.data.batches import Batch
+from wmt_transformer.train import chips, metrics
+from wmt_transformer.train.optimizer import learning_rate
+
+PAPER_TOKENS = 25_000
+"""Target tokens of a step in §5.1: learning rates and step counts are made for about so many."""
+
+
+class Timed:
+    """Calls a compiled function and adds up how long its first call with each shape of batch took."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._seen: set[tuple[tuple[int, ...], ...]] = set()
+        self.first_seconds = 0.0
+
+    def __call__(self, state: Any, batch: Batch) -> Any:
+        shapes = (batch.source.shape, batch.target.shape)
+        if shapes in self._seen:
+            return self._function(state, batch)
+        begin = time.monotonic()
+        result = jax.block_until_ready(self._function(state, batch))
+        self._seen.add(shapes)
+        self.first_seconds += time.monotonic() - begin
+        return result
+
+
+class Log:
+    """Adds up what steps measured and reports it every `log_every` steps."""
+
+    def __init__(
+        self, config: Config, slices: int, writer: metrics.MetricsWriter, progress: metrics.ProgressBar
+    ) -> None:
+        self._config, self._writer, self._progress = config, writer, progress
+        self._sums, self.timer = metrics.Sums(), metrics.PhaseTimer()
+        self._steps, self._flops = 0, 0
+        self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
+        self._slices = slices
+        self._warned = False
+
+    def add(self, step: int, batch: Batch, measured: Any) -> None:
+        """Counts one step; on every `log_every`-th waits for the device and reports."""
+        # This process knows its slice of the source; the others' hold about as much.
+        counted = {"source": np.count_nonzero(batch.source), "slots": batch.source.size + batch.target.size}
+        counted = {name: count * self._slices for name, count in counted.items()}
+        scalars = {"gradient_norm": measured.gradient_norm, "skipped": measured.skipped}
+        self._sums.add({**measured.sums._asdict(), **scalars, **counted})
+        self._steps += 1
+        rows, source = batch.source.shape
+        self._flops += chips.model_flops(self._config.model, rows * self._slices, source, batch.target.shape[1])
+        self._progress.advance(step)
+        if step % self._config.train.log_every == 0:
+            self._report(step)
+
+    def _report(self, step: int) -> None:
+        train = self._config.train
+        with self.timer("step"):
+            sums = self._sums.take()
+        seconds, steps, flops = self.timer.take(), self._steps, self._flops
+        self._steps, self._flops = 0, 0
+        target, source, total = sums["tokens"], sums["source"], seconds["total"]
+        utilisation = flops / total / self._chips / self._peak.flops if self._peak else None
+        nats = sums["nll"] / target
+        rate = learning_rate(step, self._config.model.d_model, train.warmup_steps, train.learning_rate)
+        self._writer.write(
+            step,
+            {
+                "train/loss": sums["loss"] / target,
+                "train/nats_per_token": nats,
+                "train/perplexity": metrics.perplexity(nats),
+                "train/accuracy": sums["correct"] / target,
+                "train/gradient_norm": sums["gradient_norm"] / steps,
+                "train/skipped_steps": sums["skipped"],
+                "train/learning_rate": float(rate),
+                "train/source_tokens_per_second": source / total,
+                "train/target_tokens_per_second": target / total,
+                "train/tokens_per_second_per_chip": (source + target) / total / self._chips,
+                "train/source_tokens_per_step": source / steps,
+                "train/target_tokens_per_step": target / steps,
+                "train/padding": 1 - (source + target) / sums["slots"],
+                **({} if utilisation is None else {"train/model_flops_utilisation": utilisation}),
+                **{f"seconds/{phase}": spent for phase, spent in seconds.items()},
+            },
+        )
+        self._progress.report(step, sums["loss"] / target, (source + target) / total, self._chips, utilisation)
+        if not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
+            self._warned = True
+            self._progress.message(
+                f"note: {target / steps:,.0f} target tokens a step; the paper's learning rate and step count are made "
+                f"for about {PAPER_TOKENS:,}"
+            )
