@@ -42,7 +42,7 @@ def main() -> int:
     processes = []
     for index in range(options.processes):
         place = ["--coordinator", f"localhost:{port}", "--num-processes", str(options.processes)]
-        words = [sys.executable, "-m", "wmt_transformer.cli", *options.command, *place, "--process-id", str(index)]
+        words = [sys.executable, "-m", "wmt_transformer", *options.command, *place, "--process-id", str(index)]
         # A session of its own: Ctrl-C reaches a process once, through us.
         processes.append(subprocess.Popen(words, stderr=subprocess.PIPE, env=environment, start_new_session=True))
     return wait(processes)

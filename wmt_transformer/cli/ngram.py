@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.cli.streams import picture_format, save_picture, say
 from wmt_transformer.config import UserError
+from wmt_transformer.files import whole_bytes
 
 ROWS, COLUMNS = 12, 8
 """Of the table for people; `--json` has all."""
@@ -53,11 +53,11 @@ def ngram(options: argparse.Namespace, overrides: list[str]) -> None:
     if options.plot:
         from wmt_transformer.visualize import context_tables
 
-        if Path(options.plot).suffix not in (".png", ".svg"):
-            raise UserError(f"--plot {options.plot}: write a .png or a .svg")
         kind = "words" if options.words else "characters"
         vocabularies = {kind: len(units) - len(SPECIAL), "pieces": 37_000}
-        save_picture(context_tables.picture(vocabularies), options.plot)
+        form = picture_format(options.plot)
+        with whole_bytes(options.plot) as out:
+            save_picture(context_tables.picture(vocabularies), out, form)
         say(f"wrote {options.plot}")
         if options.json:
             print(json.dumps({"picture": options.plot}))
@@ -104,13 +104,14 @@ def _show(rows: list[Any], names: dict[int, str]) -> None:
     """Prints the most frequent contexts and tokens as a table of probabilities, in the order of first appearance."""
     import numpy as np
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from wmt_transformer.baselines.units import SPECIAL
+    from wmt_transformer.visualize.letters import visible
 
     def shown(token: int) -> str:
-        return escape({"\n": "\\n", " ": "␣"}.get(names[token], names[token]))
+        return {"\n": "\\n", " ": "␣"}.get(names[token], visible(names[token]))
 
     often = sorted(rows, key=lambda row: -row[2].sum())[:ROWS]
     total = np.zeros(max(names) + 1)
@@ -118,11 +119,11 @@ def _show(rows: list[Any], names: dict[int, str]) -> None:
         total[tokens] += counts
     most = np.argsort(-total, kind="stable")[: min(COLUMNS, np.count_nonzero(total))].tolist()
     most.sort(key=lambda token: (token < len(SPECIAL), token))
-    table = Table("context \\ next", *map(shown, most))
+    table = Table("context \\ next", *(Text(shown(token)) for token in most))
     for context, tokens, _, probabilities in sorted(often, key=lambda row: row[0]):
         found = dict(zip(tokens.tolist(), probabilities.tolist(), strict=True))
         cells = [f"{found[token]:.2f}" if token in found else "·" for token in most]
-        table.add_row(" ".join(map(shown, context)), *cells)
+        table.add_row(Text(" ".join(map(shown, context))), *cells)
     for column in table.columns:
         column.no_wrap = True
     Console(highlight=False).print(table)

@@ -13,7 +13,7 @@ from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import ComputeDtype, UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import available_lines, read_lines, whole_file
+from wmt_transformer.files import available_lines, may_write, read_lines, whole_file
 
 
 def add(verb: AddVerb) -> None:
@@ -204,9 +204,13 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
             say,
         )
         output = workdir / f"{options.split}.{'trees' if isinstance(scores, TreeScores) else 'hypotheses.txt'}"
-        with whole_file(str(output)) as out:
-            out.writelines(f"{line}\n" for line in hypotheses)
-        say(f"{'trees' if isinstance(scores, TreeScores) else 'translations'} are in {output}")
+        kind = "trees" if isinstance(scores, TreeScores) else "translations"
+        if may_write(output):
+            with whole_file(output) as out:
+                out.writelines(f"{line}\n" for line in hypotheses)
+            say(f"{kind} are in {output}")
+        else:
+            say(f"{workdir} may not be written: {kind} are not kept")
         say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     elif options.hypotheses and options.references:
         if options.compound_split:

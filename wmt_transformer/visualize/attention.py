@@ -15,7 +15,7 @@ import math
 import textwrap
 import unicodedata
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,10 @@ from wmt_transformer.decode.generate import Translator
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import EOS
 from wmt_transformer.visualize.fonts import families
+from wmt_transformer.visualize.letters import visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("encoder", "decoder", "cross", "alignment")
 START, END = "<start>", "<end>"
@@ -118,7 +122,7 @@ def all_weights(
     }
 
 
-def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None = None) -> Any:
+def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None = None) -> Figure:
     """Returns a figure: the heat maps of a kind's layer under the sentences that they are of; see `heat_map`."""
     maps = look.maps[kind]
     layers = len(maps.weights)
@@ -127,13 +131,13 @@ def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None =
     return heat_map(maps, layer, head, "\n".join([*sentences, name]))
 
 
-def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = "") -> Any:
+def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = "") -> Figure:
     """Returns a matplotlib figure: a heat map for each head of a layer, white for 0 and the darkest blue for 1.
 
     Args:
       layer: counted from 0, or from the last with negative numbers.
       head: the only one to draw, counted from 0; None draws all.
-      title: what stands above everything; lines that are too long are broken.
+      title: the text above everything; lines that are too long are broken.
     """
     from matplotlib.figure import Figure
 
@@ -149,33 +153,35 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
     rows = len(numbers) // columns
     size = max(columns * width, 4.0), max(rows * height, 2.5)
     letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
-    above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, letters))
+    above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(visible(line), letters))
     figure = Figure(figsize=(size[0], size[1] + 0.2 * len(above.splitlines())), layout="constrained")
-    fonts = families("".join([*maps.queries, *maps.keys, title]))
+    queries, keys = ([visible(name) for name in names] for names in (maps.queries, maps.keys))
+    # Dollar signs in a text enclose no formula.
+    plain: dict[str, Any] = {"fontfamily": families("".join([*queries, *keys, above])), "parse_math": False}
     for number, panel in zip(numbers, figure.subplots(rows, columns, squeeze=False).flat, strict=True):
         panel.imshow(maps.weights[layer, number], cmap="Blues", vmin=0.0, vmax=1.0)
-        panel.set_xticks(range(len(maps.keys)), maps.keys, rotation=90, fontsize=9, fontfamily=fonts)
-        panel.set_yticks(range(len(maps.queries)), maps.queries, fontsize=9, fontfamily=fonts)
+        panel.set_xticks(range(len(maps.keys)), keys, rotation=90, fontsize=9, **plain)
+        panel.set_yticks(range(len(maps.queries)), queries, fontsize=9, **plain)
         panel.xaxis.tick_top()
         panel.tick_params(length=0)
         panel.spines[:].set_color("lightgray")
         if maps.weights.shape[1] > 1:
             panel.set_xlabel(f"head {number + 1}")
     if above:
-        figure.suptitle(above, fontsize=11, fontfamily=fonts)
+        figure.suptitle(above, fontsize=11, **plain)
     # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens.
     figure.set_dpi(min(150.0, 8000 / max(figure.get_size_inches())))
     return figure
 
 
 def label(piece: str) -> str:
-    """Returns a piece as it is read: a word's start without its mark, a continuation behind a hyphen.
+    """Returns a piece as it is read: a word's start without its mark, a continuation after a hyphen.
 
     Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>.
     """
     if "\ufffd" in piece:
         return "<byte>"
     if piece.startswith("▁"):
-        return piece[1:] or "␣"
+        return visible(piece[1:]) or "␣"
     part_of_word = piece.isalnum() and unicodedata.east_asian_width(piece[0]) not in "WF"
-    return f"-{piece}" if part_of_word else piece
+    return f"-{piece}" if part_of_word else visible(piece)

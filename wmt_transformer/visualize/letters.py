@@ -1,0 +1,32 @@
+"""A user's text where it is shown: every character is seen, and none is an instruction.
+
+Control characters would move a terminal's cursor or end an SVG's XML, and marks of direction would turn around what
+comes after them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+"""Unicode's embeddings, overrides, isolates and marks of direction (UAX #9)."""
+
+
+def visible(text: str) -> str:
+    """Returns the text with a symbol for each control character, and its code for each mark of direction.
+
+    A combining mark that has no letter before it stands on a dotted circle; a lone surrogate becomes U+FFFD.
+    """
+    shown = "".join(map(_symbol, text))
+    return f"\u25cc{shown}" if shown and unicodedata.combining(shown[0]) else shown
+
+
+def _symbol(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    if 0x80 <= code < 0xA0 or code in _DIRECTIONS or code in (0x2028, 0x2029, 0xFFFE, 0xFFFF):
+        return f"<U+{code:04X}>"
+    return "\ufffd" if 0xD800 <= code < 0xE000 else character
