@@ -543,7 +543,11 @@ def old_torch() -> ModuleType:
 @pytest.mark.parametrize(
     ("weights", "modules", "message"),
     [
-        ("pytorch_model.bin", {"torch": None}, "torch is not installed, and pytorch_model.bin is read with it; run: pip"),
+        (
+            "pytorch_model.bin",
+            {"torch": None},
+            "torch is not installed, and pytorch_model.bin is read with it",
+        ),
         ("pytorch_model.bin", {"torch": old_torch()}, "torch 2.5.1+cu124 may run code"),
         ("model.safetensors", {"safetensors": None, "safetensors.flax": None}, "pip install safetensors"),
         ("model.safetensors", {"torch": None, "transformers": None}, "cannot read the weights in"),  # asked for neither
@@ -678,7 +682,8 @@ def test_limits_of_length_are_imported_and_greedy_outputs_are_theirs(
     source = np.random.default_rng(1).integers(1, WORDS - 1, (4, 7))
     source[:, -1] = 0
     theirs = model.generate(torch.tensor(source), attention_mask=torch.ones(4, 7, dtype=torch.long))[:, 1:].tolist()
-    parts = [lines.Part(numbered(imported.source_ids, row[None])[0].tolist(), line) for line, row in enumerate(source)]
+    ids = numbered(imported.source_ids, source).tolist()
+    parts = [lines.Part(line, 0, "", row, [], 0) for line, row in enumerate(ids)]
     found = batched.decode(
         (imported.config.model,),
         (imported.params,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import NoReturn, Protocol, runtime_checkable
 
@@ -63,12 +64,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def utf8(text: str) -> str:
-    """Reads a text, which is UTF-8."""
+    """Reads a text, which is UTF-8 whatever the locale took its bytes for."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        return os.fsencode(text).decode()
+    except UnicodeError:
         raise argparse.ArgumentTypeError("it is not UTF-8; convert it first, for instance with iconv") from None
-    return text
 
 
 TYPES: dict[str, Callable[[str], str]] = {

@@ -71,7 +71,9 @@ class Vocabulary:
         if not Path(path).is_file():
             raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
         try:
-            return cls(sentencepiece.SentencePieceProcessor(model_file=str(path)))
+            processor = sentencepiece.SentencePieceProcessor()
+            processor.LoadFromSerializedProto(Path(path).read_bytes())  # a path need not be UTF-8
+            return cls(processor)
         except (RuntimeError, OSError) as error:
             raise UserError(f"{path} is not a SentencePiece model; delete it and prepare again") from error
 
@@ -155,7 +157,9 @@ class MarianVocabulary(Vocabulary):
                 raise UserError(f"{folder} holds no {name}; a Marian vocabulary is {', '.join(cls.FILES)}")
             try:
                 if name.endswith(".spm"):
-                    processors.append(sentencepiece.SentencePieceProcessor(model_file=str(folder / name)))
+                    processor = sentencepiece.SentencePieceProcessor()
+                    processor.LoadFromSerializedProto((folder / name).read_bytes())
+                    processors.append(processor)
                 else:
                     read = json.loads((folder / name).read_text(encoding="utf-8"))
                     ids.append({str(piece): int(token) for piece, token in read.items()})

@@ -13,7 +13,7 @@ _DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0
 
 
 def visible(text: str) -> str:
-    """Returns the text with a symbol for each control character, and its code for each mark of direction.
+    """Returns the text with the code of each control character and each mark of direction in its place.
 
     A combining mark that has no letter before it stands on a dotted circle; a lone surrogate becomes U+FFFD.
     """
@@ -23,10 +23,6 @@ def visible(text: str) -> str:
 
 def _symbol(character: str) -> str:
     code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    if 0x80 <= code < 0xA0 or code in _DIRECTIONS or code in (0x2028, 0x2029, 0xFFFE, 0xFFFF):
+    if unicodedata.category(character) in ("Cc", "Zl", "Zp") or code in _DIRECTIONS or code in (0xFFFE, 0xFFFF):
         return f"<U+{code:04X}>"
     return "\ufffd" if 0xD800 <= code < 0xE000 else character
