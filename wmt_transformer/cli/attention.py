@@ -8,7 +8,7 @@ from typing import Any
 
 from wmt_transformer.cli.files import save_picture, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import use_compilation_cache
+from wmt_transformer.cli.runs import start_jax
 from wmt_transformer.config import UserError
 
 KINDS = ("encoder", "decoder", "cross", "alignment", "positions")
@@ -46,7 +46,7 @@ def attention(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.decode.generate import Translator
     from wmt_transformer.visualize import attention, page, positions
 
-    use_compilation_cache()
+    start_jax()
     translator = Translator.load(options.workdir, options.checkpoint)
     if options.kind == "positions":
         save_picture(positions.picture(positions.table(translator)), options.output)

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import use_compilation_cache
+from wmt_transformer.cli.runs import start_jax
 
 
 def add(verb: AddVerb) -> None:
@@ -80,5 +80,5 @@ def predict_next(options: argparse.Namespace, overrides: list[str]) -> None:
 def _load(options: argparse.Namespace) -> Any:
     from wmt_transformer.decode.completion import LanguageModel
 
-    use_compilation_cache()
+    start_jax()
     return LanguageModel.load(options.workdir, options.checkpoint, options.source)

@@ -9,7 +9,7 @@ from typing import Any
 
 from wmt_transformer.cli.files import available_lines, open_input, say, whole_file
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.runs import run_config, use_compilation_cache
+from wmt_transformer.cli.runs import run_config, start_jax
 from wmt_transformer.config import UserError
 
 
@@ -45,7 +45,7 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
     settings = run_config(Path(options.workdir))
     if settings.data.corpus not in treebanks.CORPORA:
         raise UserError(f"{options.workdir} holds a run of {settings.data.corpus}, which is no treebank; use translate")
-    use_compilation_cache()
+    start_jax()
     translator = Translator.load(options.workdir, options.checkpoint)
     count, mended, results = 0, 0, []
     with open_input(options.input) as stream, whole_file(options.output) as out:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer import config
+from wmt_transformer.cli.cuda import check_driver
 from wmt_transformer.cli.files import say
 from wmt_transformer.config import ComputeDtype, Config, UserError
 
@@ -18,7 +19,7 @@ def run_config(workdir: Path) -> Config:
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"{workdir} holds no run; make one with: wmt-transformer train CONFIG --workdir {workdir}")
-    use_compilation_cache()
+    start_jax()
     return config.from_json(path.read_text())
 
 
@@ -212,8 +213,12 @@ def table(scores: Any) -> str:
     return "\n".join([*shown, f"{paper}, on newstest2014; between papers compare sacreBLEU."])
 
 
-def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs: a second start is spared the first one's compilation."""
+def start_jax() -> None:
+    """What a command that computes does before it asks for devices. Raises UserError where the driver is too old.
+
+    Keeps compiled programs between runs: a second start is spared the first one's compilation.
+    """
+    check_driver()
     import jax
 
     cache = Path(os.environ.get("WMT_TRANSFORMER_CACHE", Path.home() / ".cache" / "wmt_transformer"))

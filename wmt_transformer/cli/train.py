@@ -20,9 +20,9 @@ from wmt_transformer.cli.runs import (
     run_config,
     scored,
     split_scores,
+    start_jax,
     table,
     text_scores,
-    use_compilation_cache,
 )
 from wmt_transformer.config import Config, UserError
 
@@ -69,6 +69,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
 
     begin, workdir = time.monotonic(), Path(options.workdir)
     settings = config.override(config.load("quickstart"), overrides)
+    start_jax()
     outcome = _train(settings, workdir)
     if outcome.signal is not None:
         return _after_training(outcome, workdir)
@@ -118,6 +119,7 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
     settings = config.override(config.load(options.config), overrides)
+    start_jax()
     _start_hosts(options)
     from wmt_transformer.train import hosts
 
@@ -173,7 +175,6 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
     from wmt_transformer.train import hosts
     from wmt_transformer.train.alone import alone
 
-    use_compilation_cache()
     with contextlib.ExitStack() as held:
         with hosts.main_first():
             if hosts.is_main():

@@ -16,9 +16,9 @@ from wmt_transformer.cli.runs import (
     is_language_model,
     run_config,
     split_scores,
+    start_jax,
     table,
     text_scores,
-    use_compilation_cache,
 )
 from wmt_transformer.config import ComputeDtype, UserError
 
@@ -86,7 +86,7 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
         raise UserError("give either TEXT or --input FILE, not both")
     sampler, seed = _sampler(options), 1 if options.seed is None else options.seed
     prefixes = None if options.prefix is None else bleu.read_lines(options.prefix)
-    use_compilation_cache()
+    start_jax()
     translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype)
     count, results = 1, []
     with open_input(options.input) as stream, whole_file(options.output) as out:
@@ -167,7 +167,7 @@ def score(options: argparse.Namespace, overrides: list[str]) -> None:
             f"{options.source} has {len(sources)} lines and {options.target} {len(targets)}; "
             "line k of the one must translate line k of the other"
         )
-    use_compilation_cache()
+    start_jax()
     translator = Translator.load(options.workdir, options.checkpoint)
     scores = []
     for start in range(0, len(sources), 4096):
