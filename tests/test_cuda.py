@@ -2,9 +2,10 @@
 
 import ctypes
 import os
+import tomllib
 
 import pytest
-from commands import refused, run
+from commands import ROOT, refused, run
 
 from wmt_transformer.cli import cuda
 
@@ -91,3 +92,10 @@ def test_gpus_are_not_passed_over_where_a_tpu_compiler_is_installed(machine, mon
     monkeypatch.setattr("glob.glob", lambda pattern: [])
     assert run("paper", "--help") == 0
     assert "JAX_PLATFORMS" not in os.environ
+
+
+def test_every_cuda_that_an_extra_brings_is_known_with_its_driver():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {major: extras[name] for major, name in zip(cuda.DRIVERS, ("cuda", "cuda12"), strict=True)} == {
+        major: [f"jax[cuda{major}]"] for major in cuda.DRIVERS
+    }
