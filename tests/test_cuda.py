@@ -44,17 +44,19 @@ def machine(monkeypatch, tmp_path):
     return make
 
 
-def test_an_old_driver_under_cuda_13_is_told_with_the_extra_that_it_runs(machine, capsys):
+def test_an_old_driver_under_cuda_13_is_told_with_the_extra_that_it_runs(machine, capsys, tmp_path):
     machine("535.183.01", 12020, 13)
-    said = refused(capsys, "train", "quickstart", "--workdir", "run")
+    # Process 2 of 2: the driver is looked at before the other processes are called.
+    place = ["--coordinator", "localhost:1", "--num-processes", 2, "--process-id", 2]
+    said = refused(capsys, "train", "quickstart", "--workdir", tmp_path, *place)
     assert "NVIDIA driver 535.183.01 runs CUDA up to 12.2" in said
     assert "driver 580 or newer" in said and "[cuda12]" in said
     assert "pip uninstall jax-cuda13-plugin jax-cuda13-pjrt" in said
 
 
-def test_a_driver_too_old_for_cuda_12_has_to_be_updated(machine, capsys):
+def test_a_driver_too_old_for_cuda_12_has_to_be_updated(machine, capsys, tmp_path):
     machine(None, 11080, 12)
-    said = refused(capsys, "quickstart", "--workdir", "run")
+    said = refused(capsys, "translate", "--workdir", tmp_path, "A man sleeps.")
     assert "the NVIDIA driver runs CUDA up to 11.8" in said
     assert "driver 525 or newer" in said and "extra" not in said
 
