@@ -79,15 +79,15 @@ def test_sides_of_different_length_are_refused_with_both_counts(tmp_path, en, de
 
 def test_text_that_is_not_utf8_is_refused_with_file_and_line(tmp_path):
     write(tmp_path, a_en="one\ntwo\n", a_de=b"eins\nzw\xe4i\n", a_de_gz=b"\xff\n")
-    with pytest.raises(UserError, match=r"a\.de line 2 is not UTF-8 \(byte 3 is 0xe4\)"):
+    with pytest.raises(UserError, match=r"a\.de, line 2 is not UTF-8 \(byte 3 is 0xe4\)"):
         load(**text_files(tmp_path, "a.en", "a.de"))
-    with pytest.raises(UserError, match=r"a\.de\.gz line 1 is not UTF-8"):
+    with pytest.raises(UserError, match=r"a\.de\.gz, line 1 is not UTF-8"):
         load(**text_files(tmp_path, "a.en", "a.de.gz"))
 
 
 def test_a_tsv_line_without_a_tab_is_refused_with_its_number(tmp_path):
     write(tmp_path, a_tsv="a\tb\nno tab here\n")
-    with pytest.raises(UserError, match=r"a\.tsv line 2 has no tab"):
+    with pytest.raises(UserError, match=r"a\.tsv, line 2 has no tab"):
         load(**text_files(tmp_path, "a.tsv"))
 
 

@@ -104,7 +104,7 @@ def _text(file: Any, path: Path, wanted: Collection[str], width: int) -> Iterato
             if word in wanted:
                 yield word, np.array(fields[1:], np.float32)
         except ValueError:
-            raise UserError(f"{path} line {number} is not a word and {width} numbers; fetch it again") from None
+            raise UserError(f"{path}, line {number} is not a word and {width} numbers; fetch it again") from None
 
 
 def _binary(file: Any, path: Path, count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
