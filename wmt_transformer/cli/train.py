@@ -166,7 +166,7 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
     from wmt_transformer.train.memory import keep_freed_memory
 
     keep_freed_memory()
-    from wmt_transformer.data.prepare import fingerprint
+    from wmt_transformer.data import fingerprint
     from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.train import hosts
 
@@ -177,7 +177,8 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
                 held.enter_context(locked(workdir))
             experiment.check_same_run(workdir, settings)
             prepared = prepare_data(settings, workdir, say if hosts.is_main() else lambda _: None)
-        hosts.check_same("the prepared data", fingerprint(prepared))
+        for name, digest in fingerprint.of(prepared.folder).items():
+            hosts.check_same(f"the prepared {name}", digest)
         sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
         settings = dataclasses.replace(settings, model=sized)
         if hosts.is_main():

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
-from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.experiment import from_json
 from wmt_transformer.model import dense
@@ -30,7 +30,7 @@ def load(
             f"`wmt-transformer train CONFIG --workdir {folder}` makes one"
         )
     config = from_json((folder / "config.json").read_text(encoding="utf-8"))
-    params, vocabulary = load_params(folder, checkpoint), vocabularies.load(folder / "data")
+    params, vocabulary = load_params(folder, checkpoint), load_vocabulary(folder / "data")
     if compute_dtype is None:
         return config, params, vocabulary
     model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
