@@ -26,6 +26,7 @@ STREET = [
     {"train"},
     {"decode"},
     {"evaluate"},
+    {"training"},
     {"plan"},
     {"baselines", "interop", "visualize"},
     {"cli"},
