@@ -84,7 +84,7 @@ def row_slice(mesh: Mesh) -> tuple[int, int]:
     first, count = mine[0], len(mine)
     if mine != list(range(first, first + count)) or shards % count or first % count:
         raise UserError(
-            "the devices of one host are not neighbours on the mesh; choose a --mesh.tensor that divides a host's devices"
+            "the devices of one host are not neighbours on the mesh; choose a --mesh.tensor that divides their number"
         )
     return first // count, shards // count
 
