@@ -17,7 +17,7 @@ from wmt_transformer.data.treebanks.words import leaves
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.decode.lines import Translation
 from wmt_transformer.decode.parse import parse
-from wmt_transformer.evaluate.runs import scored
+from wmt_transformer.evaluate.runs import Decoding, scored
 from wmt_transformer.experiment import to_json
 from wmt_transformer.visualize.trees import outline, svg
 
@@ -103,7 +103,7 @@ def test_a_constrained_model_writes_nothing_but_trees(workdir, capsys):
     (one,) = json.loads(capsys.readouterr().out)["parses"]
     assert not any(one["repairs"].values()) and one["words"] == ["The", "cat", "sees", "."]
     with pytest.raises(UserError, match="wmt14 is no treebank"):
-        scored(cast(Translator, None), [], Config(), beam_size=1, constrained=True)
+        scored(cast(Translator, None), [], Config(), Decoding(constrained=True))
 
 
 def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):

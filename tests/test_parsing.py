@@ -296,8 +296,8 @@ def test_trees_may_stand_over_several_lines(write: Callable[..., list[object]], 
 @pytest.mark.parametrize(
     ("gold", "parses", "said"),
     [
-        ("(S (N x))\n(S (N y))\n", "(S (N x))\n", "has 2 trees and .*parses.txt 1: number 2 stands alone"),
-        ("(S (N x))\n", "(S (N x))\n\n", "has 1 trees and .*parses.txt 2: number 2 stands alone"),
+        ("(S (N x))\n(S (N y))\n", "(S (N x))\n", "has 2 trees and .*parses.txt 1: number 2 has no other"),
+        ("(S (N x))\n", "(S (N x))\n\n", "has 1 tree and .*parses.txt 2: number 2 has no other"),
         ("(S (N x))\n(S (N y))\n", "(S (N x))\n(S (N z))\n", "parses.txt, line 2: 'z' where .* has 'y'"),
         ("(S (N x) (N y))\n", "(S (N x))\n", "parses.txt, line 1: no more words where .* has 'y'"),
         ("(S (N x))\n", "(S (N x)\n", "parses.txt, line 1, column 1"),

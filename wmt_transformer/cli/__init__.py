@@ -18,7 +18,7 @@ from typing import NoReturn
 from wmt_transformer.cli import (
     attention,
     complete,
-    evaluate_parses,
+    evaluate,
     info,
     interop,
     ngram,
@@ -40,7 +40,7 @@ VERBS = [
     translate.add,
     parse.add,
     attention.add,
-    evaluate_parses.add,
+    evaluate.add,
     interop.add,
     complete.add,
     tokens.add,

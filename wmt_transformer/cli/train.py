@@ -212,7 +212,7 @@ def _development_score(settings: Config, prepared: Any) -> Any:
     if not pairs:
         return None
     from wmt_transformer.decode.generate import Translator
-    from wmt_transformer.evaluate.runs import headline, scored
+    from wmt_transformer.evaluate.runs import Decoding, headline, scored
 
     translator: Translator | None = None
 
@@ -220,7 +220,7 @@ def _development_score(settings: Config, prepared: Any) -> Any:
         nonlocal translator
         translator = translator or Translator(settings, params, prepared.vocabulary)
         translator.params = params
-        scores, hypotheses = scored(translator, pairs, settings, beam_size=1, warn=say)
+        scores, hypotheses = scored(translator, pairs, settings, Decoding(beam_size=1), say)
         name, value = headline(scores)
         shown = zip(pairs, hypotheses, strict=True)
         lines = [f"  {source}\n  -> {now}" for (source, _), now in list(shown)[: settings.train.show_translations]]

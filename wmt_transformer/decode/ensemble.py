@@ -24,27 +24,27 @@ def start(
     params: Sequence[Any],
     source: Int[Array, "batch source"],
     beam_size: int,
-    room: int,
+    cache_length: int,
 ) -> tuple[Step, Any, Reorder, Grow]:
-    """Reads the source with every model; returns what `beam.search` needs: step, a first cache with room for so many
+    """Reads the source with every model; returns what `beam.search` needs: step, a cache with room for `cache_length`
     positions, reorder, and grow."""
     members = [(build(model), {"params": own}) for model, own in zip(models, params, strict=True)]
     started: list[Any] = [
-        model.apply(variables, source, beam_size, room, method="start_cache") for model, variables in members
+        model.apply(variables, source, beam_size, cache_length, method="start_cache") for model, variables in members
     ]
 
     def step(tokens: Array, caches: Any, index: Array) -> tuple[Array, Any]:
-        taken: list[Any] = [
+        stepped: list[Any] = [
             model.apply(variables, tokens, index, cache, memory, method="step")
             for (model, variables), cache, (_, memory) in zip(members, caches, started, strict=True)
         ]
-        return mean_logits([logits for logits, _ in taken]), tuple(cache for _, cache in taken)
+        return mean_logits([logits for logits, _ in stepped]), tuple(cache for _, cache in stepped)
 
     def reorder(caches: Any, origin: Array) -> Any:
         return tuple(cache.reordered(origin) for cache in caches)
 
-    def grow(caches: Any, room: int) -> Any:
-        return tuple(cache.grown(room) for cache in caches)
+    def grow(caches: Any, length: int) -> Any:
+        return tuple(cache.grown(length) for cache in caches)
 
     return step, tuple(cache for cache, _ in started), reorder, grow
 

@@ -1,7 +1,7 @@
 """Words in, trees out: a translator whose translations are brackets, as a parser (§6.3).
 
-The model writes the brackets of a sentence, with one XX for each word (see `data/trees.py`). Whatever it writes becomes
-a tree over exactly the words that went in. It tells no parts of speech: leaves keep the tags that they are given.
+The model writes the brackets of a sentence, with one XX for each word (see `data/treebanks/trees.py`). Whatever it
+writes becomes a tree over exactly the words that went in. It predicts no parts of speech: leaves keep their tags.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def check_lengths(translator: Translator, sentences: Sequence[Sequence[Tree]], f
         if pieces >= translator.longest:
             raise UserError(
                 f"line {number} has {pieces} pieces, training saw at most {translator.longest - 1} (data.max_length); "
-                "a tree cannot be put together from parts: give shorter sentences, one a line"
+                "a tree cannot be joined from parts: give shorter sentences, one a line"
             )
 
 

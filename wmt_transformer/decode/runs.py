@@ -1,4 +1,4 @@
-"""A trained run as everything that decodes needs it: its config, parameters and vocabulary."""
+"""What decoding needs of a trained run: its config, parameters and vocabulary."""
 
 import dataclasses
 from pathlib import Path

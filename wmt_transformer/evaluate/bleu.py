@@ -1,10 +1,9 @@
 """Scores of a translation side by side: sacreBLEU, chrF2, and the tokenised BLEU of the paper and of older ones.
 
-sacreBLEU (cased, tokenised by the standard "13a" rules on both sides) comes first, because it alone can be compared
-between papers (Post 2018). The paper's scores were computed by `multi-bleu.perl` on text that Moses had tokenised, and
-into German (27.3, 28.4) on text whose hyphenated compounds were split besides, which is worth a point: that makes
-`tokenized_bleu` and `compound_split_bleu`. Most Multi30k results are `tokenized_lowercase_bleu`. Each score has its
-signature.
+sacreBLEU (cased, both sides tokenised by the standard "13a" rules) comes first, because only it can be compared
+between papers (Post 2018). The paper's scores were computed by `multi-bleu.perl` on text tokenised by Moses, into
+German (27.3, 28.4) with hyphenated compounds split as well, which adds about a point: these are `tokenized_bleu` and
+`compound_split_bleu`. Most Multi30k results are `tokenized_lowercase_bleu`. Each score has its signature.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wmt_transformer.config import UserError
+from wmt_transformer.messages import number_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Scores:
     compound_split_bleu_signature: str | None = None
 
     def report(self) -> dict[str, float | str]:
-        """Returns the scores that there are and their signatures, by name."""
+        """Returns the scores and their signatures by name, without those that are None."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
@@ -55,8 +55,8 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
     """
     if len(hypotheses) != len(references):
         raise UserError(
-            f"there are {len(hypotheses)} translations for {len(references)} references; "
-            "line n of one has to belong to line n of the other"
+            f"there are {number_of(len(hypotheses), 'translation')} for {number_of(len(references), 'reference')}; "
+            "line n of one must belong to line n of the other"
         )
     if not hypotheses:
         raise UserError("there is nothing to score: translations and references are empty")
@@ -78,12 +78,11 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
 
 
 def check_compound_split(language: str) -> None:
-    """Raises UserError where the score of split compounds is asked for in another language than German."""
+    """Raises UserError where the score of split compounds is asked for and the language is not German."""
     if language != "de":
         raise UserError(
             f"compounds are split in German only, and the target is {language!r}: the paper's English-German scores "
-            "are of split compounds, its English-French ones of tokens as they are (tokenized_bleu); German files "
-            "need --language de"
+            "have compounds split, its English-French ones have not (tokenized_bleu); German files need --language de"
         )
 
 
@@ -103,11 +102,11 @@ def tokenized_lowercase_bleu(hypotheses: Sequence[str], references: Sequence[str
 def multi_bleu(
     hypotheses: Sequence[str], references: Sequence[str], rules: str, lowercase: bool = False
 ) -> tuple[float, str]:
-    """Returns what `multi-bleu.perl` gives texts whose tokens stand between spaces, 0 to 100, and a signature.
+    """Returns the score of `multi-bleu.perl`, 0 to 100, for texts with spaces between tokens, and a signature.
 
-    That is the geometric mean of the corpus's clipped 1- to 4-gram precisions, without smoothing (0 if one of
-    them is 0), times the brevity penalty exp(1 - r / c) where the output is shorter than the reference. The
-    signature names `rules`, those by which the tokens were made.
+    It is the geometric mean of the corpus's clipped 1- to 4-gram precisions, without smoothing (0 if one of them is
+    0), times the brevity penalty exp(1 - r / c) where the output is shorter than the reference. The signature names
+    the tokeniser's `rules`.
     """
     from importlib.metadata import version
 
@@ -118,7 +117,7 @@ def multi_bleu(
 
 
 def tokenize(lines: Sequence[str], language: str) -> list[str]:
-    """Returns the lines as Moses' tokeniser splits them, a space between tokens, nothing escaped."""
+    """Returns the lines tokenised by Moses, with spaces between tokens and nothing escaped."""
     from sacremoses import MosesTokenizer
 
     moses = MosesTokenizer(language)
@@ -126,14 +125,14 @@ def tokenize(lines: Sequence[str], language: str) -> list[str]:
 
 
 def looks_tokenized(lines: Sequence[str]) -> bool:
-    """Returns whether most lines end in a full stop that stands alone: tokenising them again lowers their scores."""
+    """Returns whether most lines end in a separate full stop: tokenising them again lowers their scores."""
     return sum(line.endswith(" .") for line in lines) > len(lines) / 2
 
 
 def split_compounds(lines: Sequence[str]) -> list[str]:
     """Returns tokenised lines with hyphenated compounds split as tensor2tensor's `get_ende_bleu.sh` splits them.
 
-    Its `s/(\\S)-(\\S)/$1 ##AT##-##AT## $2/g` makes three tokens of `Ost-Berlin`. What it matched is not looked at
-    again, so in `a-b-c` the second hyphen stays.
+    Its `s/(\\S)-(\\S)/$1 ##AT##-##AT## $2/g` makes three tokens of `Ost-Berlin`. Matches do not overlap, so the second
+    hyphen of `a-b-c` stays.
     """
     return [re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", line) for line in lines]
