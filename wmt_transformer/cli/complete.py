@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.streams import say
 from wmt_transformer.compilation import use_compilation_cache
 
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
@@ -99,4 +100,4 @@ def _load(options: argparse.Namespace) -> LanguageModel:
     from wmt_transformer.decode.completion import LanguageModel
 
     use_compilation_cache()
-    return LanguageModel.load(options.workdir, options.checkpoint, options.source)
+    return LanguageModel.load(options.workdir, options.checkpoint, options.source, say)

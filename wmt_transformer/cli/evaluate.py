@@ -30,7 +30,7 @@ def add(verb: AddVerb) -> None:
     run = sub.add_argument_group("a run")
     run.add_argument("--workdir", help="folder of the run")
     run.add_argument("--checkpoint", help=CHECKPOINT)
-    run.add_argument("--split", choices=("dev", "test"), default="test", help="(default: %(default)s)")
+    run.add_argument("--split", choices=("dev", "test"), help="(default: test where the corpus has it, else dev)")
     add_search(sub)
     run.add_argument("--constrained", action="store_true", help="parsing: let the model write nothing but trees")
     run.add_argument("--stride", metavar="N", type=positive, help="language model: tokens from one window to the next")
@@ -75,21 +75,22 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _evaluate_run(options: argparse.Namespace) -> None:
     from wmt_transformer.evaluate import bleu
-    from wmt_transformer.evaluate.runs import TreeScores, description, split_scores, table
+    from wmt_transformer.evaluate.runs import TreeScores, description, papers_scores, split_of, split_scores, table
 
     workdir = Path(options.workdir)
-    decoding = _decoding(options)
-    about = description(workdir, options.checkpoint, options.split, decoding)
+    split, decoding = split_of(workdir, options.split), _decoding(options)
+    about = description(workdir, options.checkpoint, split, decoding)
     if options.compound_split:
         bleu.check_compound_split(about["target"])
-    scores, lines = split_scores(workdir, options.checkpoint, options.split, decoding, say)
+    scores, lines = split_scores(workdir, options.checkpoint, split, decoding, say)
     kind, suffix = ("trees", "trees") if isinstance(scores, TreeScores) else ("translations", "hypotheses.txt")
-    output = workdir / f"{options.split}.{suffix}"
+    output = workdir / f"{split}.{suffix}"
     with whole_file(output) as out:
         out.writelines(f"{line}\n" for line in lines)
     say(f"{kind} are in {output}")
     say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
-    print(json.dumps({**about, **scores.report()}) if options.json else table(scores))
+    paper = papers_scores(run_config(workdir), split)
+    print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper))
 
 
 def _decoding(options: argparse.Namespace) -> Decoding:
@@ -112,15 +113,18 @@ def _evaluate_files(options: argparse.Namespace) -> None:
 
 
 def _evaluate_text(options: argparse.Namespace) -> None:
-    from wmt_transformer.evaluate.runs import text_scores
+    from wmt_transformer.evaluate.runs import split_of, text_scores
 
     for name in ("beam_size", "alpha", "compute_dtype", "compound_split", "constrained"):
         if getattr(options, name):
             raise UserError(f"{options.workdir} is a language model's run: leave --{name.replace('_', '-')} out")
-    scores = text_scores(Path(options.workdir), options.checkpoint, options.split, options.stride)
+    workdir = Path(options.workdir)
+    split = split_of(workdir, options.split)
+    scores = text_scores(workdir, options.checkpoint, split, options.stride, say)
     if options.json:
-        print(json.dumps({"split": options.split, **scores.report()}))
+        print(json.dumps({"split": split, **scores.report()}))
         return
+    say(f"the {split} split of {workdir}")
     print(f"perplexity per token  {scores.per_token:10.3f}  {scores.tokens:,} tokens, ends of documents included")
     print(f"perplexity per word   {scores.per_word:10.2f}  {scores.words:,} words between white space")
     print(f"bits per byte         {scores.bits_per_byte:10.4f}  {scores.bytes:,} bytes of UTF-8")

@@ -77,7 +77,7 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     search |= dict(sampler=_sampler(options), seed=1 if options.seed is None else options.seed)
     prefixes = None if options.prefix is None else list(read_lines(options.prefix))
     use_compilation_cache()
-    translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype)
+    translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype, say)
     with open_input(options.input) as (stream, name), whole_file(options.output) as out:
         results: list[dict[str, Any]] = []
         blocks = [options.text] if options.text else available_lines(stream, name)
@@ -174,7 +174,7 @@ def score(options: argparse.Namespace, overrides: list[str]) -> None:
             "line k of one must be the translation of line k of the other"
         )
     use_compilation_cache()
-    translator = Translator.load(options.workdir, options.checkpoint)
+    translator = Translator.load(options.workdir, options.checkpoint, warn=say)
     scores = []
     for start in range(0, len(sources), SCORED_AT_ONCE):
         some = slice(start, start + SCORED_AT_ONCE)

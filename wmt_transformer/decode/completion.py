@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,14 +65,20 @@ class LanguageModel:
 
     @classmethod
     def load(
-        cls, workdir: str | os.PathLike[str], checkpoint: str | int | None = None, source: str | None = None
+        cls,
+        workdir: str | os.PathLike[str],
+        checkpoint: str | int | None = None,
+        source: str | None = None,
+        warn: Callable[[str], None] = warnings.warn,
     ) -> LanguageModel:
         """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
+
+        `warn` is told which checkpoint is used where it is not the newest.
 
         `source` is the sentence to translate, for a translation run. Raises UserError when the folder holds no run, no
         such checkpoint, or a run of the other kind.
         """
-        return cls(*runs.load(Path(workdir), checkpoint), source)
+        return cls(*runs.load(Path(workdir), checkpoint, warn=warn), source)
 
     def predict_next_token(self, prompt: str, count: int = 10, keep_last: bool = False) -> list[NextToken]:
         """Returns the `count` tokens that are most likely to follow the prompt, likeliest first.

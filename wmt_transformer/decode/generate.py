@@ -49,14 +49,16 @@ class Translator:
         workdir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         checkpoint: str | int | Sequence[str | int | None] | None = None,
         compute_dtype: ComputeDtype | None = None,
+        warn: Callable[[str], None] = warnings.warn,
     ) -> Translator:
-        """Reads a trained translator: `checkpoint` is average, best, latest or a step.
+        """Reads a trained translator. Several work folders, several checkpoints of one, or the same number of both are
+        an ensemble (see `ensemble`).
 
-        `compute_dtype` is that of the matrix products (default: the run's own, on a CPU float32); bfloat16 is faster
-        on a CPU that multiplies it, and rounds.
-
-        None is the average where there is one, otherwise the best. Several work folders, several checkpoints of one,
-        or the same number of both are an ensemble (see `ensemble`).
+        Args:
+          checkpoint: average, best, latest or a step; None is the average where there is one, otherwise the best.
+          compute_dtype: of the matrix products (default: the run's own, on a CPU float32); bfloat16 is faster on a CPU
+            that multiplies it, and rounds.
+          warn: is told which checkpoint is used where it is not the newest.
 
         Raises UserError when a folder holds no run, no such checkpoint, or another model's vocabulary.
         """
@@ -70,7 +72,8 @@ class Translator:
             )
         pairs = itertools.islice(zip(itertools.cycle(folders), itertools.cycle(which), strict=False), count)
         return cls.ensemble(
-            [cls(*runs.load(Path(folder), one, compute_dtype)) for folder, one in pairs], [str(one) for one in folders]
+            [cls(*runs.load(Path(folder), one, compute_dtype, warn)) for folder, one in pairs],
+            [str(one) for one in folders],
         )
 
     @classmethod

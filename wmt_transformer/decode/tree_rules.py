@@ -64,14 +64,14 @@ class TreeRules(NamedTuple):
 
 
 def for_vocabulary(
-    pieces: dict[str, int], names: Sequence[str], count: Callable[[str], int]
+    pieces: dict[str, int], names: Sequence[str], count: Callable[[Part], int]
 ) -> Callable[[Sequence[Part], np.ndarray], TreeRules]:
     """Returns a function that makes the rule of a batch from its parts and the most tokens of each row.
 
     Args:
       pieces: a vocabulary's pieces and their ids.
       names: what stands for the first word, the second and so on (see `data/treebanks/trees.py`).
-      count: tells how many words a source has.
+      count: tells how many words a part has.
     """
     words = {piece[1:]: token for piece, token in pieces.items() if piece.startswith("\u2581")}
     closing = np.full(len(pieces), -1, np.int32)
@@ -82,7 +82,7 @@ def for_vocabulary(
 
     def rule(parts: Sequence[Part], limits: np.ndarray) -> TreeRules:
         leaves = np.zeros_like(limits)
-        leaves[: len(parts)] = [count(part.text) for part in parts]
+        leaves[: len(parts)] = [count(part) for part in parts]
         return TreeRules(*map(jnp.asarray, (leaves, limits, closing, known)))
 
     return rule

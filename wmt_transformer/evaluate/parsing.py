@@ -184,18 +184,22 @@ def _sums(sentences: Iterable[Sentence]) -> Sentence:
 
 
 def read_pairs(gold: str, predicted: str) -> list[tuple[Tree, Tree | None]]:
-    """Returns each gold tree of a file with the predicted one of another file, None where that has a blank line.
+    """Returns each gold tree of a file with the predicted one of another file, None for a failed parse.
 
-    Trees stand one a line, or over several as in a treebank. Several in one predicted line become one, under TOP.
-    Raises UserError when the files differ in their number of trees or in the words of one, and for what is no tree.
+    Trees are one a line, or over several as in a treebank. A failed parse is a line without a word: blank, or brackets
+    alone, such as the `(())` of Charniak's and Berkeley's parsers. As in EVALB, brackets without a word in a predicted
+    tree do not count. Several trees in one predicted line become one, under TOP. Raises UserError when the files differ
+    in their number of trees or in the words of one, and for what is no tree.
     """
-    ours, theirs = numbered_trees(gold), numbered_trees(predicted)
+    ours, theirs = numbered_trees(gold), numbered_trees(predicted, predicted=True)
     if len(ours) != len(theirs):
         raise UserError(
             f"{gold} has {number_of(len(ours), 'tree')} and {predicted} {len(theirs)}: number "
             f"{min(len(ours), len(theirs)) + 1} has no other; tree k of both must be of the same sentence, or the "
             "predicted one a blank line"
         )
+    if not ours:
+        raise UserError(f"{gold} is empty; give one tree for each sentence")
     pairs = []
     for (place, one), (other_place, other) in zip(ours, theirs, strict=True):
         if one is None:
@@ -208,9 +212,18 @@ def read_pairs(gold: str, predicted: str) -> list[tuple[Tree, Tree | None]]:
     return pairs
 
 
-def numbered_trees(path: str) -> list[tuple[str, Tree | None]]:
-    """Returns the trees of a file, None for a blank line where there is one a line, and where each stands."""
+_EMPTY = re.compile(r"\(\s*[^()\s]*\s*\)", re.ASCII)
+"""A bracket without a word, with its label if it has one."""
+
+
+def numbered_trees(path: str, predicted: bool = False) -> list[tuple[str, Tree | None]]:
+    """Returns the trees of a file and the place of each; where there is one a line, None for a line without a word.
+
+    Brackets without a word are left out of `predicted` trees; in others they are a mistake.
+    """
     lines = list(read_lines(path))
+    if predicted:
+        lines = [_without_empty(line) for line in lines]
     if any(line.count("(") != line.count(")") for line in lines):
         return [(f"{path}, tree {number}", tree) for number, tree in enumerate(read(lines, path), 1)]
     trees = []
@@ -219,6 +232,13 @@ def numbered_trees(path: str) -> list[tuple[str, Tree | None]]:
         tree = Tree("TOP", tuple(found)) if len(found) > 1 else found[0] if found else None
         trees.append((f"{path}, line {number}", tree))
     return trees
+
+
+def _without_empty(line: str) -> str:
+    """Returns the line with spaces in place of brackets without a word, so that columns stay the same."""
+    while (blanked := _EMPTY.sub(lambda empty: " " * len(empty[0]), line)) != line:
+        line = blanked
+    return line
 
 
 def _words(tree: Tree) -> list[str]:

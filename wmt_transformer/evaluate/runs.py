@@ -23,7 +23,7 @@ from wmt_transformer.decode.parse import parse
 from wmt_transformer.evaluate import bleu, parsing, perplexity
 from wmt_transformer.evaluate.parsing import Sentence
 from wmt_transformer.evaluate.perplexity import Perplexity
-from wmt_transformer.experiment import run_config
+from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.special_tokens import EOS
 
 Warn = Callable[[str], None]
@@ -69,8 +69,11 @@ def headline(scores: bleu.Scores | TreeScores | Perplexity) -> tuple[str, float]
     return ("F1", scores.report()["f1"]) if isinstance(scores, TreeScores) else ("BLEU", scores.sacrebleu)
 
 
-def table(scores: bleu.Scores | TreeScores) -> str:
-    """Returns the scores for people, one a line with its signature, and which of them the paper's are."""
+def table(scores: bleu.Scores | TreeScores, paper: str | None = None) -> str:
+    """Returns the scores for people, one a line with its signature.
+
+    `paper` says which of them the paper's are, where they can be compared with these (see `papers_scores`).
+    """
     if isinstance(scores, TreeScores):
         mended = f"{scores.repaired} of {len(scores.compared)} outputs were mended to be trees over their words"
         return "\n".join([parsing.summary(scores.compared, 40), "", mended])
@@ -78,15 +81,23 @@ def table(scores: bleu.Scores | TreeScores) -> str:
         ("sacreBLEU", scores.sacrebleu, scores.signature),
         ("chrF2", scores.chrf, scores.chrf_signature),
         ("tokenised BLEU", scores.tokenized_bleu, scores.tokenized_bleu_signature),
+        ("tokenised, compounds split", scores.compound_split_bleu, scores.compound_split_bleu_signature),
         ("tokenised lower-cased BLEU", scores.tokenized_lowercase_bleu, scores.tokenized_lowercase_bleu_signature),
     ]
-    paper = "The paper's 38.1 and 41.8 (English-French) are tokenised BLEU"
-    if scores.compound_split_bleu is not None:
-        split = scores.compound_split_bleu, scores.compound_split_bleu_signature
-        lines.insert(3, ("tokenised, compounds split", *split))
-        paper = "The paper's 27.3 and 28.4 (English-German) are tokenised BLEU with compounds split"
-    shown = [f"{name:26} {value:6.2f}  {signature}" for name, value, signature in lines]
-    return "\n".join([*shown, f"{paper}, on newstest2014; between papers compare sacreBLEU."])
+    shown = [f"{name:26} {value:6.2f}  {signature}" for name, value, signature in lines if value is not None]
+    shown += [line for line in (scores.note, paper) if line]
+    return "\n".join([*shown, "Between papers compare sacreBLEU."])
+
+
+def papers_scores(settings: Config, split: str) -> str | None:
+    """Returns which of a run's scores are the paper's, None where its corpus or split is not."""
+    data = settings.data
+    if (data.corpus, data.source, split) != ("wmt14", "en", "test"):
+        return None
+    return {
+        "de": "The paper's 27.3 and 28.4 (newstest2014) are tokenised BLEU with compounds split.",
+        "fr": "The paper's 38.1 and 41.8 (newstest2014) are tokenised BLEU.",
+    }.get(data.target)
 
 
 # ---- A run's outputs, scored
@@ -108,11 +119,25 @@ def split_scores(
 ) -> tuple[bleu.Scores | TreeScores, list[str]]:
     """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
     prepared, settings = prepare.open_prepared(workdir / "data"), run_config(workdir)
-    pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
-    if not pairs:
-        raise UserError(f"the corpus of {workdir} has no {split} split")
-    translator = Translator.load(workdir, which, decoding.compute_dtype)
+    pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    translator = Translator.load(workdir, which, decoding.compute_dtype, warn)
     return scored(translator, pairs, settings, decoding, warn)
+
+
+def split_of(workdir: Path, asked: str | None) -> str:
+    """Returns the split that is asked for, or, for None, test where the corpus of a run has it and dev elsewhere.
+
+    Raises UserError where the corpus does not have it, and says which it has.
+    """
+    data = workdir / "data"
+    prepared = (
+        prepare_text.open_prepared(data) if is_language_model(run_config(workdir)) else prepare.open_prepared(data)
+    )
+    there = [name for name, texts in (("test", prepared.test_text), ("dev", prepared.dev_text)) if texts]
+    if there and asked in (None, *there):
+        return asked or there[0]
+    advice = f"it has {there[0]}: give --split {there[0]}" if there else "it has neither dev nor test"
+    raise UserError(f"the corpus of {workdir} has no {asked or 'test'} split; {advice}")
 
 
 def scored(
@@ -137,13 +162,13 @@ def _parsed(translator: Translator, gold: list[Tree], decoding: Decoding, warn: 
     return TreeScores(compared, repaired, decoding.constrained), [str(one.tree) for one in found]
 
 
-def text_scores(workdir: Path, which: str | int | None, split: str, stride: int | None = None) -> Perplexity:
+def text_scores(
+    workdir: Path, which: str | int | None, split: str, stride: int | None = None, warn: Warn = ignore
+) -> Perplexity:
     """Returns the perplexity of a split's texts under one of the checkpoints of a language model's run."""
     prepared = prepare_text.open_prepared(workdir / "data")
-    texts = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
-    if not texts:
-        raise UserError(f"the corpus of {workdir} has no {split} split")
-    model = LanguageModel.load(workdir, which)
+    texts = {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    model = LanguageModel.load(workdir, which, warn=warn)
     return perplexity.score(
         texts, lambda text: [*model.vocabulary.encode(text), EOS], lambda ids: model.log_probabilities(ids, stride)
     )
