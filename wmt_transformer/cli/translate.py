@@ -56,7 +56,7 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def add_search(sub: argparse.ArgumentParser) -> None:
+def add_search(sub: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Adds the options that change how a run's sentences are decoded."""
     sub.add_argument("--beam-size", type=positive, help="hypotheses kept for each sentence (default: 4; 1 is greedy)")
     sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: 0.6)")

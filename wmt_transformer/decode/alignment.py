@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax.numpy as jnp
@@ -23,11 +23,9 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import EOS
-
-Params = Mapping[str, Any]
-"""A model's parameters: a nested dict of arrays."""
 
 Links = tuple[tuple[int, int], ...]
 """Pairs of a source word and an output word, sorted."""

@@ -30,6 +30,7 @@ from wmt_transformer.config import DecodeConfig, ModelConfig
 from wmt_transformer.decode import alignment, beam, coverage, ensemble
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.special_tokens import BOS, EOS, PAD
@@ -103,7 +104,7 @@ class _Shape(NamedTuple):
 
 
 def decode(
-    models: tuple[ModelConfig, ...], params: tuple[Any, ...], parts: Sequence[Part], request: Request
+    models: tuple[ModelConfig, ...], params: tuple[Params, ...], parts: Sequence[Part], request: Request
 ) -> list[list[Output]]:
     """Returns up to `request.count` hypotheses of each part, at least one, best first.
 
@@ -239,7 +240,7 @@ _CHEAP_SLOTS = 2048
 
 
 @partial(jax.jit, static_argnames="program")
-def _decode(params: tuple[Any, ...], batch: Batch, *, program: Program) -> tuple[beam.Hypotheses, Array | None]:
+def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tuple[beam.Hypotheses, Array | None]:
     """Returns the hypotheses of a batch and, with alignments, the attention of each, `[B, W, T, S]`.
 
     Compiled once for each program and shape.

@@ -23,14 +23,17 @@ from jaxtyping import Array, Bool, Float, Int
 from wmt_transformer.decode.rules import Position, Rule
 from wmt_transformer.decode.token_scores import log_total, top
 
-Step = Callable[[Array, Any, Array], tuple[Array, Any]]
-"""`step(tokens [B, W], cache, index) -> (logits [B, W, V], cache)`: the scores of position `index`, whose
-input is `tokens`. A cache is a pytree of the model's own, of which nothing here looks at the inside."""
+Cache = Any
+"""What a model keeps of earlier positions: a pytree of its own, of which nothing here looks at the inside."""
 
-Reorder = Callable[[Any, Array], Any]
+Step = Callable[[Array, Cache, Array], tuple[Array, Cache]]
+"""`step(tokens [B, W], cache, index) -> (logits [B, W, V], cache)`: the scores of position `index`, whose
+input is `tokens`."""
+
+Reorder = Callable[[Cache, Array], Cache]
 """`reorder(cache, origin [B, W]) -> cache` in which every hypothesis continues the one that `origin` names."""
 
-Grow = Callable[[Any, int], Any]
+Grow = Callable[[Cache, int], Cache]
 """`grow(cache, length) -> cache` with room for `length` positions."""
 
 S = TypeVar("S", bound=Any)
@@ -44,14 +47,14 @@ class Hypotheses(NamedTuple):
     scores: Float[Array, "batch hypotheses"]
 
 
-def take_hypotheses(cache: Any, origin: Int[Array, "batch hypotheses"]) -> Any:
+def take_hypotheses(cache: Cache, origin: Int[Array, "batch hypotheses"]) -> Cache:
     """Reorders a cache whose every leaf is `[batch, hypotheses, …]`, by copying it."""
     return jax.tree.map(lambda leaf: _rows(leaf, origin), cache)
 
 
 def search(
     step: Step,
-    cache: Any,
+    cache: Cache,
     max_lengths: Int[Array, "batch"],
     *,
     beam_size: int,
@@ -106,7 +109,7 @@ class _State(NamedTuple):
     last: Array  # [B, W] the newest token of every running hypothesis
     running: Hypotheses  # W a sentence; scores are plain log-probabilities
     finished: Hypotheses  # `results` a sentence; scores are normalised by length
-    cache: Any
+    cache: Cache
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # JAX hashes what it traces, and arrays have no hash
@@ -126,7 +129,7 @@ class _Beam:
     rules: Rule | None
     reorder: Reorder
 
-    def start(self, cache: Any, max_length: int) -> _State:
+    def start(self, cache: Cache, max_length: int) -> _State:
         """Returns the state before the first token."""
         (batch,), (bos, _, pad) = self.limits.shape, self.special
         # All W hypotheses are BOS alone: only the first counts, or the beam would be W copies of one hypothesis.

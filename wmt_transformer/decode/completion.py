@@ -26,8 +26,10 @@ import numpy as np
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.decode import runs, sampling, scoring
+from wmt_transformer.decode.beam import Cache
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
 from wmt_transformer.decode.token_scores import token_log_probabilities
 from wmt_transformer.messages import number_of
@@ -46,7 +48,7 @@ class NextToken(NamedTuple):
 class LanguageModel:
     """Continues text with one set of parameters; assign `params` to use others of the same shapes."""
 
-    def __init__(self, config: Config, params: Any, vocabulary: Vocabulary, source: str | None = None):
+    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary, source: str | None = None):
         translates = config.model.architecture == "encoder_decoder"
         if translates and source is None:
             raise UserError(
@@ -248,7 +250,7 @@ def _padded_left(sequences: Sequence[Sequence[int]], length: int, rows: int | No
 
 
 @partial(jax.jit, static_argnames="model")
-def _next(params: Any, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
+def _next(params: Params, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
     """Returns the log-probability of every token at one place of the only target."""
     logits: Any = build(model).apply({"params": params}, source, target)
     return token_log_probabilities(logits[:, place, None], forbidden=(BOS, PAD))[0, 0]
@@ -256,7 +258,7 @@ def _next(params: Any, source: jax.Array, target: jax.Array, place: jax.Array, *
 
 @partial(jax.jit, static_argnames=("model", "max_length"))
 def _begin(
-    params: Any, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, max_length: int
+    params: Params, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, max_length: int
 ) -> tuple[sampling.State, Any]:
     """Returns the state of generation before the first token, and what it needs of the source."""
     cache, memory = build(model).apply({"params": params}, source, 1, max_length, method="start_cache")  # pyright: ignore
@@ -265,7 +267,7 @@ def _begin(
 
 @partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames="state")
 def _extend(
-    params: Any,
+    params: Params,
     memory: Any,
     state: sampling.State,
     max_lengths: jax.Array,
@@ -278,7 +280,7 @@ def _extend(
 ) -> sampling.State:
     """Returns the state with one more token in every row that is open."""
 
-    def step(tokens: jax.Array, cache: Any, index: jax.Array) -> tuple[jax.Array, Any]:
+    def step(tokens: jax.Array, cache: Cache, index: jax.Array) -> tuple[jax.Array, Cache]:
         return build(model).apply({"params": params}, tokens, index, cache, memory, method="step")  # pyright: ignore
 
     return sampling.extend(

@@ -20,6 +20,7 @@ from wmt_transformer.config import ComputeDtype, Config, DecodeConfig, ModelConf
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
 from wmt_transformer.decode.lines import Part, Translation
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.sampling import GREEDY
 from wmt_transformer.decode.scoring import Score
 from wmt_transformer.messages import number_of
@@ -29,7 +30,7 @@ from wmt_transformer.special_tokens import EOS
 class Translator:
     """Translates with one set of parameters; assign `params` to go on with others of the same shapes."""
 
-    def __init__(self, config: Config, params: Any, vocabulary: Vocabulary):
+    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary):
         if config.model.architecture == "decoder_only":
             raise UserError(f"{config.name} is a language model, which does not translate; see `generate`")
         self.params = params
@@ -214,7 +215,7 @@ class Translator:
         return (self.model, *(other.model for other in self._others))
 
     @property
-    def _parameters(self) -> tuple[Any, ...]:
+    def _parameters(self) -> tuple[Params, ...]:
         return (self.params, *(other.params for other in self._others))
 
     def _translation(self, part: Part, output: batched.Output) -> Translation:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.experiment import from_json
 from wmt_transformer.model import dense
 
+Params = Mapping[str, Any]
+"""A model's parameters: nested dicts of arrays."""
+
 
 def load(
     folder: Path,
     checkpoint: str | int | None = None,
     compute_dtype: ComputeDtype | None = None,
     warn: Callable[[str], None] = warnings.warn,
-) -> tuple[Config, Any, Vocabulary]:
+) -> tuple[Config, Params, Vocabulary]:
     """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
 
     `compute_dtype` takes the place of the run's own (see `ModelConfig`), and the weights are rounded to it. `warn` is
@@ -62,7 +65,7 @@ def older_than_newest(folder: Path, which: str | int | None) -> str | None:
     return f"{folder}: {kind}, step {step}, is used; the newest is step {saved[-1]} (--checkpoint latest){more}"
 
 
-def rounded(params: Any, name: ComputeDtype) -> Any:
+def rounded(params: Params, name: ComputeDtype) -> Params:
     """Returns parameters whose matrices have the type of the products, which otherwise every call converts anew."""
     dtype = dense.compute_dtype(name)
 
@@ -72,7 +75,7 @@ def rounded(params: Any, name: ComputeDtype) -> Any:
     return jax.tree_util.tree_map_with_path(one, params)
 
 
-def sized(model: ModelConfig, params: Any, vocabulary: Vocabulary) -> ModelConfig:
+def sized(model: ModelConfig, params: Params, vocabulary: Vocabulary) -> ModelConfig:
     """Returns the model's config with the size of its vocabulary. Raises UserError where that is another one's."""
     rows = params["target_embedding"]["table"].shape[0]
     if rows != len(vocabulary):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from wmt_transformer.config import UserError
-from wmt_transformer.decode.beam import Grow, Hypotheses, Step, length_penalty, while_cache_grows
+from wmt_transformer.decode.beam import Cache, Grow, Hypotheses, Step, length_penalty, while_cache_grows
 from wmt_transformer.decode.rules import Position, Rule
 from wmt_transformer.decode.token_scores import token_log_probabilities, top
 
@@ -181,10 +181,10 @@ class State(NamedTuple):
     """Log-probability of each row."""
     open: Bool[Array, "batch"]
     """Neither ended nor at its limit."""
-    cache: Any
+    cache: Cache
 
 
-def begin(cache: Any, max_lengths: Int[Array, "batch"], *, max_length: int, bos: int, pad: int = 0) -> State:
+def begin(cache: Cache, max_lengths: Int[Array, "batch"], *, max_length: int, bos: int, pad: int = 0) -> State:
     """Returns the state before the first token; the arguments are those of `generate`."""
     batch = max_lengths.shape[0]
     return State(
@@ -229,7 +229,7 @@ def extend(
 
 def generate(
     step: Step,
-    cache: Any,
+    cache: Cache,
     max_lengths: Int[Array, "batch"],
     *,
     max_length: int,

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.decode.ensemble import mean_logits
 from wmt_transformer.decode.lines import padded, round_up
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import PAD
 
@@ -32,7 +33,7 @@ class Score:
 
 def score(
     models: tuple[ModelConfig, ...],
-    params: tuple[Any, ...],
+    params: tuple[Params, ...],
     sources: Sequence[list[int]],
     targets: Sequence[list[int]],
     batch_tokens: int,
@@ -61,7 +62,7 @@ def score(
 
 @partial(jax.jit, static_argnames="models")
 def log_probabilities(
-    params: tuple[Any, ...],
+    params: tuple[Params, ...],
     source: Int[Array, "batch source"],
     target: Int[Array, "batch target"],
     *,

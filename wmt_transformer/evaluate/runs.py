@@ -24,6 +24,7 @@ from wmt_transformer.evaluate import bleu, parsing, perplexity
 from wmt_transformer.evaluate.parsing import Sentence
 from wmt_transformer.evaluate.perplexity import Perplexity
 from wmt_transformer.experiment import is_language_model, run_config
+from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS
 
 Warn = Callable[[str], None]
@@ -75,7 +76,7 @@ def table(scores: bleu.Scores | TreeScores, paper: str | None = None) -> str:
     `paper` says which of them the paper's are, where they can be compared with these (see `papers_scores`).
     """
     if isinstance(scores, TreeScores):
-        mended = f"{scores.repaired} of {len(scores.compared)} outputs were mended to be trees over their words"
+        mended = f"{number_of(len(scores.compared), 'output')}, {scores.repaired} of them mended to be trees"
         return "\n".join([parsing.summary(scores.compared, 40), "", mended])
     lines = [
         ("sacreBLEU", scores.sacrebleu, scores.signature),
