@@ -109,9 +109,8 @@ def test_two_files_are_scored_without_a_word_of_the_paper(toy, tmp_path, capsys)
 
 
 def test_evaluate_takes_the_split_that_a_corpus_has(toy, copy, capsys):
-    (copy / "data" / "test.json").write_text("[]")
-    for path in (copy / "data").glob("test.*"):
-        path.write_text("") if path.suffix != ".json" else None
+    for side in ("en", "de"):
+        (copy / "data" / f"test.{side}").write_text("")
     assert run("evaluate", "--workdir", copy, "--json") == 0
     assert json.loads(capsys.readouterr().out)["split"] == "dev"
     assert "has no test split; it has dev: give --split dev" in refused(
