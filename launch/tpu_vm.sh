@@ -78,7 +78,7 @@ create() {
 }
 
 preflight() {
-  on all "echo uv==$UV --hash=sha256:$UV_SHA256 > ~/uv.txt && python3 -m pip install --user --require-hashes --only-binary :all: -r ~/uv.txt && ~/.local/bin/uv venv --allow-existing --python 3.12 ~/venv && ~/.local/bin/uv pip install --python ~/venv 'jax[tpu]>=0.10,<0.11'"
+  on all "echo uv==$UV --hash=sha256:$UV_SHA256 > ~/uv.txt && python3 -m pip install --user --require-hashes --only-binary :all: -r ~/uv.txt && ~/.local/bin/uv venv --allow-existing --python 3.12 ~/venv && ~/.local/bin/uv pip install --python ~/venv 'jax[tpu]>=0.10,<0.13'"
   on all "~/venv/bin/python -c 'import jax; jax.distributed.initialize(); n = jax.device_count(); print(jax.process_index(), \"of\", jax.process_count(), \"sees\", n, \"devices\", flush=True); assert n == $DEVICES, \"expected $DEVICES\"'"
 }
 

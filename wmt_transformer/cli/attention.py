@@ -48,7 +48,7 @@ def attention(options: argparse.Namespace, overrides: list[str]) -> None:
 
     use_compilation_cache()
     with whole_bytes(options.output) as out:
-        translator = Translator.load(options.workdir, options.checkpoint)
+        translator = Translator.load(options.workdir, options.checkpoint, warn=say)
         if options.kind == "positions":
             save_picture(positions.picture(positions.table(translator)), out, suffix[1:])
         else:

@@ -12,6 +12,7 @@ from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.files import available_lines, whole_file
+from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:
     from wmt_transformer.decode.parse import Parse
@@ -50,7 +51,7 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
         stream, name = opened.enter_context(open_input(options.input))
         out = opened.enter_context(whole_file(options.output))
         picture = opened.enter_context(whole_file(options.svg)) if options.svg else None
-        parser = Parser.load(options.workdir, options.checkpoint)
+        parser = Parser.load(options.workdir, options.checkpoint, say)
         for lines in iter([list(options.text)]) if options.text else available_lines(stream, name):
             if picture and count + len(lines) != 1:
                 raise UserError(f"--svg draws one sentence, and there are at least {count + len(lines)}")
@@ -74,12 +75,7 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
         if options.json:
             print(json.dumps({"parses": results}, ensure_ascii=False), file=out)
     if mended:
-        what = (
-            "output was no tree over its words as it came, and was"
-            if mended == 1
-            else ("outputs were no tree over their words as they came, and were")
-        )
-        say(f"{mended} of {count} {what} mended")
+        say(f"{number_of(mended, 'output')} of {count:,} needed repair to be a tree over its words")
 
 
 def _as_json(one: Parse) -> dict[str, Any]:

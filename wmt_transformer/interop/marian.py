@@ -24,7 +24,7 @@ from flax import traverse_util
 
 from wmt_transformer import checkpoint
 from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
-from wmt_transformer.data.vocabulary import MarianVocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.experiment import to_json
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_folder, marian_table

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
-from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import MarianVocabulary, Vocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
+from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian_folder import ACTIVATIONS, Json, write_json
@@ -51,7 +52,7 @@ def export(
         from safetensors.numpy import save
     except ImportError:
         raise UserError("safetensors is not installed; run: pip install safetensors") from None
-    words = vocabularies.load(data)
+    words = load_vocabulary(data)
     model = dataclasses.replace(config.model, vocabulary_size=params["target_embedding"]["table"].shape[0])
     if len(words) != model.vocabulary_size:
         raise UserError(

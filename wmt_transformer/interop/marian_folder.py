@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from wmt_transformer.config import DecodeConfig, UserError
-from wmt_transformer.data.vocabulary import MarianVocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.model.layers import sinusoids
 
 Json = dict[str, Any]

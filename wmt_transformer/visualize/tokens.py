@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data import phrasebook
-from wmt_transformer.data.vocabulary import Vocabulary, load, normalise
+from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def views(text: str, vocabularies: Sequence[str | os.PathLike[str]] = ()) -> lis
     found = []
     for path in map(Path, vocabularies):
         folder = path / "data" if (path / "data").is_dir() else path
-        one = load(folder) if folder.is_dir() else Vocabulary.load(folder)
+        one = load_vocabulary(folder) if folder.is_dir() else Vocabulary.load(folder)
         found.append(view(one, text, f"{path} ({len(one):,} pieces)"))
     return found
 
