@@ -15,6 +15,7 @@ from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.files import locked, whole_bytes, whole_file
+from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:
     from wmt_transformer.train.loop import Outcome
@@ -136,8 +137,7 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
     saved = checkpoint.steps(workdir)
     last = options.last or settings.train.average_last
     if options.steps is None and saved and len(saved) < last:
-        there_are = "there is 1 checkpoint" if len(saved) == 1 else f"there are {len(saved)} checkpoints"
-        say(f"{there_are}, fewer than {last}: averaging {'it' if len(saved) == 1 else 'these'}")
+        say(f"the run has {number_of(len(saved), 'checkpoint')}, fewer than {last}: averaging all of them")
     steps = saved[-last:] if options.steps is None else options.steps
     with locked(workdir, ".average.lock"):  # training may go on meanwhile
         step = checkpoint.average(workdir, steps)

@@ -47,7 +47,7 @@ class Parser:
     ) -> Parser:
         """Reads a trained parser: `checkpoint` is average, best, latest or a step.
 
-        None is the average where there is one, otherwise the best; `warn` is told of a checkpoint that is not the newest.
+        None is the average where there is one, otherwise the best. `warn` is told of one that is not the newest.
         Raises UserError where the folder holds no run of a treebank, or no such checkpoint.
         """
         corpus = run_config(Path(workdir)).data.corpus
