@@ -183,6 +183,6 @@ case $verb in
   resume | watch) "$verb" "$@" ;;
   run) train "$@" ;;
   logs) on 0 "tail -n 50 -f ~/train.log" ;;
-  stop) on all "touch ~/train.stopped && kill -TERM \$(cat ~/train.pid)" ;; # the mark first: `watch` may look at once
+  stop) on all "touch ~/train.stopped && kill -TERM \$(cat ~/train.pid)" ;; # the mark first: `watch` may read it at once
   *) fail "expected create, preflight, install, run, logs, stop, watch, resume, fetch or delete, got '$verb'" ;;
 esac

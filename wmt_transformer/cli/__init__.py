@@ -87,7 +87,7 @@ def _pass_over_absent_tpu() -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Says nothing of a full disk: who waits for the thread's save is told, and says it in one line."""
+    """Is silent about a full disk: the caller that waits for the thread's save reports it, in one line."""
     if _reason(failure.exc_value) is None:
         threading.__excepthook__(failure)
 

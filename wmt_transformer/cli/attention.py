@@ -1,4 +1,4 @@
-"""The verb `attention`: pictures of what a run's heads look at."""
+"""The verb `attention`: pictures of the attention weights of a run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def add(verb: AddVerb) -> None:
         "--kind",
         choices=KINDS,
         default="cross",
-        help="whose weights, where a page opens; or the table of positions, which needs no text (default: %(default)s)",
+        help="which weights (a page opens with them), or the table of positions, which needs no text (default: %(default)s)",
     )
     sub.add_argument("--layer", metavar="N", type=positive, help="counted from 1 (default: the last)")
     sub.add_argument("--head", metavar="H", type=positive, help="counted from 1 (default: all)")
 
 
 def attention(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Draws what the heads of a translation run look at, as heat maps or as a page to explore."""
+    """Draws the attention weights of a translation run, as heat maps or as a page to explore."""
     suffix = Path(options.output).suffix
     if suffix not in (".png", ".svg", ".html"):
         raise UserError(f"--output {options.output}: write a .png or .svg picture, or an .html page")

@@ -1,7 +1,7 @@
 """What the command line reads and writes: standard input or a file, pictures, words for people.
 
 Results are UTF-8 wherever they go, as files are: what reads them need not know the locale. A stream that the caller
-closed is missed only by who needs it.
+closed is an error only for a verb that needs it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Our translator as a CTranslate2 model: the folder that `ctranslate2.Translator` loads.
 
 CTranslate2 knows both norm positions, any table of positions and tied embeddings, and takes the width of a head
-from the matrices, so every model of ours has an exact counterpart. Two things look different there: the projections
-that read the same input are one matrix, and queries, keys and values have one width. Where d_k and d_v differ, the
+from the matrices, so every model of ours has an exact counterpart. Two things differ there: the projections
+that read the same input are one matrix, and queries, keys and values have the same width. Where d_k and d_v differ, the
 narrower is padded with zeros, which changes no product, and the scale 1 / √d_k is written out.
 
 Its beam search ranks otherwise: a hypothesis is worth its log-probability divided by n ** length_penalty, n pieces
@@ -61,7 +61,7 @@ def export(
       config: the run's.
       params: of a checkpoint.
       data: the run's data folder, with its vocabulary.
-      output: the folder. It may be there if it is empty or an earlier export, which is then replaced.
+      output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
       quantization: how weights are stored; the products are computed as `Translator(compute_type=…)` says.
 
     Raises:
@@ -86,7 +86,7 @@ def export(
 def length_penalty(alpha: float, pieces: float) -> float:
     """Returns the `length_penalty` of CTranslate2 that favours length as our `alpha` does, near a length in pieces.
 
-    The two penalties grow alike where n ** p and ((5 + n) / 6) ** alpha have the same derivative on logarithmic axes:
+    The two penalties grow at the same rate where n ** p and ((5 + n) / 6) ** alpha have the same derivative on logarithmic axes:
     p = alpha n / (n + 5), where n is `pieces` and EOS.
 
     >>> round(length_penalty(0.6, pieces=14), 2)

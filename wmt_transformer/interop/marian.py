@@ -1,12 +1,12 @@
-"""Hugging Face's Marian models (opus-mt and their kin) as runs of ours.
+"""Hugging Face's Marian models, such as opus-mt, as runs of ours.
 
 Marian is the paper's model with post-norm, biases on every projection and on the logits, and sinusoids concatenated,
 so the weights are the same numbers in other shapes (`marian_table.py`). Ids differ: ours begin with PAD, BOS, EOS and
-UNKNOWN; in theirs the decoder usually starts with PAD, so an imported model has that row twice, once with a bias that
-no softmax sees. What means something else there is refused.
+UNKNOWN; in theirs the decoder usually starts with PAD, so an imported model has that row twice, once with a bias so
+low that its probability is 0. What has another meaning there is refused.
 
 Beam search is ours: a hypothesis is worth its log-probability / ((5 + n) / 6) ** alpha, there / n ** length_penalty,
-and PAD is never put out, which theirs forbids by `bad_words_ids`. With both exponents 0 the results are the same, up
+and PAD is never an output, which theirs forbids by `bad_words_ids`. With both exponents 0 the results are the same, up
 to the limit of length: ours is also 50 pieces more than the source has (`decode.extra_length`).
 """
 
@@ -173,7 +173,7 @@ def _ids(folder: Path, theirs: Json, search: Search, weights: dict[str, np.ndarr
 def _order(folder: Path, rows: int, left_out: set[int], **special: int | None) -> np.ndarray:
     """Returns all their ids in our order: pad, the decoder's start, eos and unk first, then the others as they were.
 
-    A start that is neither of the three and not left out is a word too, and comes twice.
+    A start token that is none of the three and not left out is a word too, and occurs twice.
     """
     for name, token in special.items():
         if not isinstance(token, int) or not 0 <= token < rows:
@@ -193,7 +193,7 @@ def _vocabulary_weights(
     """Returns the arrays that have a row for every piece, in our order."""
     bias = np.where(target_ids < 0, _SILENT, weights["final_logits_bias"][0][target_ids]).astype(np.float32)
     for i in (PAD, BOS):
-        # A row that is there twice counts once in the softmax; not at all where theirs is taken again without it.
+        # A row that occurs twice counts once in the softmax; not at all where theirs is computed again without it.
         if target_ids[i] in target_ids[i + 1 :] or (search.renormalised and search.forbidden):
             bias[i] = _SILENT
 

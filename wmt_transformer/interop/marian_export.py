@@ -6,8 +6,8 @@ the rest is refused. One thing is neither: layer norm adds 1e-5 to the variance 
 1e-6 in the paper's models here; logits move by less than 1e-4.
 
 The tokeniser there cuts text with our SentencePiece model, which normalises nothing: give it text as
-`vocabulary.normalise` makes it (NFC, single spaces). It takes `</s>`, `<unk>` and `<pad>` in a text, and `>>…<<` at
-its beginning, for special tokens where ours spells them, and leaves out UNKNOWN where ours writes " ⁇ ".
+`vocabulary.normalise` makes it (NFC, single spaces). It reads `</s>`, `<unk>` and `<pad>` in a text, and `>>…<<` at
+its beginning, as special tokens where ours spells them, and omits UNKNOWN where ours writes " ⁇ ".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def export(
       config: the run's.
       params: of a checkpoint.
       data: the run's data folder, with its vocabulary.
-      output: the folder. It may be there if it is empty or an earlier export, which is then replaced.
+      output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
 
     Raises:
       UserError: the model has no counterpart, the vocabulary is another model's, safetensors is not installed, or

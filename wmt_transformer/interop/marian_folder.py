@@ -87,9 +87,9 @@ class Search(NamedTuple):
     """The id that the decoder begins with."""
     eos: int
     forbidden: frozenset[int]
-    """Ids that are never put out."""
+    """Ids that are never an output."""
     renormalised: bool
-    """Whether probabilities are taken again without what is forbidden."""
+    """Whether probabilities are computed again without what is forbidden."""
 
 
 def settings(folder: Path) -> Json:
@@ -192,12 +192,12 @@ def weights(folder: Path, theirs: Json) -> dict[str, np.ndarray]:
         if positions is not None and not np.allclose(
             positions, sinusoids(len(positions), positions.shape[1], "concatenated"), atol=2e-3
         ):  # float16 is possible
-            raise UserError(f"{folder} has positions of its own ({name}); ours are sinusoids")
+            raise UserError(f"{folder} has positions that are not sinusoids ({name}), as ours are")
     return found
 
 
 def _arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Returns all arrays of the first kind of file that is there, be it one or several with an index."""
+    """Returns all arrays, of one file or of several with an index; the first of _WEIGHTS that exists is read."""
     name = next(name for name in _WEIGHTS if (folder / name).is_file())
     read = _safetensors if ".safetensors" in name else _torch
     if not name.endswith(".index.json"):

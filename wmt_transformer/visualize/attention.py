@@ -1,9 +1,9 @@
-"""What the heads of a translator look at: the weights of one sentence pair, and their heat map (§3.2.3).
+"""The attention weights of a translator for one sentence pair, and their heat maps (§3.2.3).
 
 The weights come from one teacher-forced pass over the pieces of both texts, as in `decode/alignment.py`. Three kinds
-are the paper's: in the encoder every source piece looks at all of them; in the decoder, whoever predicts a piece of the
-target looks at the target's pieces before it, and, across, at the source. A fourth kind, the alignment, says the last
-in words.
+are the paper's: in the encoder each source piece attends to all of them; in the decoder, the position that predicts a
+target piece attends to the pieces before it and, in cross-attention, to the source. A fourth kind, the alignment, gives
+the last one from word to word.
 
 Figures are made without pyplot, so that drawing changes no global state and needs no display.
 """
@@ -40,7 +40,7 @@ START, END = "<start>", "<end>"
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-    """Who looks at what: `weights[layer, head, query, key]`, whose rows sum to 1, and the names of queries and keys.
+    """Attention `weights[layer, head, query, key]`, whose rows sum to 1, and the names of queries and keys.
 
     A decoder's query is the piece that is being predicted; the keys of its self-attention are the pieces it has read,
     which begin with the start of the sentence. An alignment has one layer, one head, words for pieces, and weights
@@ -76,7 +76,7 @@ def look(translator: Translator, source: str, target: str | None = None) -> Look
     translation = translator.translate([source])[0] if target is None else normalise(target)
     ids = [*vocabulary.encode(source), EOS], [*vocabulary.encode_target(translation), EOS]
     if not translation and target is None:
-        raise UserError("the run translates this sentence into nothing; give a target to look at")
+        raise UserError("the run translates this sentence into nothing; give a target")
     _check("target", translation, len(ids[1]) - 1, translator.longest)
     pieces, words = alignment.target_pieces(vocabulary, ids[1][:-1])
     found = all_weights(translator.params, *(jnp.asarray([one], jnp.int32) for one in ids), model=translator.model)
@@ -148,7 +148,7 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
     def distance(columns: int) -> float:
         return abs(math.log(columns**2 * width / (len(numbers) * height) / 1.5))
 
-    # As near to 3 : 2 as it goes without an empty place, so that labels stay legible on a page.
+    # As near to 3 : 2 as possible without an empty cell, so that labels are legible on a page.
     columns = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=distance)
     rows = len(numbers) // columns
     size = max(columns * width, 4.0), max(rows * height, 2.5)

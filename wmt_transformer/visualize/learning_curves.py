@@ -1,6 +1,6 @@
 """Learning curves of one or several runs: loss on the left, dev BLEU on the right, over steps.
 
-They are drawn from the runs' `metrics.jsonl`, which is all that a run needs to have left behind.
+They are drawn from the runs' `metrics.jsonl`; nothing else of a run is needed.
 """
 
 from __future__ import annotations

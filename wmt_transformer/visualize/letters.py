@@ -1,6 +1,6 @@
-"""A user's text where it is shown: every character is seen, and none is an instruction.
+"""A user's text made visible: every character is shown, and none is an instruction.
 
-Control characters would move a terminal's cursor or end an SVG's XML, and marks of direction would turn around what
+Control characters would move a terminal's cursor or end an SVG's XML, and marks of direction would reverse what
 comes after them.
 """
 
@@ -15,7 +15,7 @@ _DIRECTIONS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0
 def visible(text: str) -> str:
     """Returns the text with the code of each control character and each mark of direction in its place.
 
-    A combining mark that has no letter before it stands on a dotted circle; a lone surrogate becomes U+FFFD.
+    A combining mark without a letter before it is set on a dotted circle; a lone surrogate becomes U+FFFD.
     """
     shown = "".join(map(_symbol, text))
     return f"\u25cc{shown}" if shown and unicodedata.combining(shown[0]) else shown

@@ -1,4 +1,4 @@
-"""Positional encodings as a picture (§3.5): the table itself, and how alike two positions are."""
+"""Positional encodings as a picture (§3.5): the table itself, and how similar two positions are."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Tokens that one can see: how a text is cut into pieces, with ids and bytes, and what of it a model sees: ids alone.
+"""Tokens made visible: how a text is cut into pieces, with ids and bytes, and the ids that are all a model sees.
 
 A token need not be a character: `<0xF0>` is the first of four that spell an emoji in bytes, and a combining mark can be
-a piece of its own. Tokens that only together are characters as a reader sees them (Unicode's grapheme clusters) are
-shown as one group, with all their ids. Each id also has a symbol, Braille cells that stand for nothing: to a model
+a piece of its own. Tokens that only together make a character as a reader sees it (Unicode's grapheme clusters) are
+shown as one group, with all their ids. Each id also has a symbol, Braille cells without a meaning: to a model
 "strawberry" is a few such symbols, and none of them has the letter r in it.
 """
 
@@ -30,7 +30,7 @@ _COLOURS = ("#cfe3ff", "#ffd9c2", "#d3f0cd", "#f6d0e4", "#fff0a8", "#dcd3f7")
 
 
 class Token(NamedTuple):
-    """One piece: its id, its name in the vocabulary, and the bytes of the text that it stands for."""
+    """One piece: its id, its name in the vocabulary, and its bytes of the text."""
 
     id: int
     piece: str
@@ -56,7 +56,7 @@ class View(NamedTuple):
         return [token for group in self.groups for token in group.tokens]
 
     def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the page in a frame of its own."""
+        """Returns what a notebook shows: the page in a frame."""
         inner = html.escape(page("".join(group.text for group in self.groups), [self]), quote=True)
         return f'<iframe srcdoc="{inner}" style="width: 100%; height: 26rem; border: 0"></iframe>'
 
@@ -94,7 +94,7 @@ def views(text: str, vocabularies: Sequence[str | os.PathLike[str]] = ()) -> lis
 
 
 def symbol(token: int) -> str:
-    """Returns what stands for an id: its digits to base 255, each a Braille cell with a dot at least."""
+    """Returns the symbol of an id: its digits to base 255, each a Braille cell with at least one dot."""
     digits = chr(0x2801 + token % 255)
     return symbol(token // 255) + digits if token >= 255 else digits
 
