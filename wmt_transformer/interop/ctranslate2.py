@@ -86,8 +86,8 @@ def export(
 def length_penalty(alpha: float, pieces: float) -> float:
     """Returns the `length_penalty` of CTranslate2 that favours length as our `alpha` does, near a length in pieces.
 
-    The two penalties grow at the same rate where n ** p and ((5 + n) / 6) ** alpha have the same derivative on logarithmic axes:
-    p = alpha n / (n + 5), where n is `pieces` and EOS.
+    The two penalties grow at the same rate where n ** p and ((5 + n) / 6) ** alpha have the same derivative on
+    logarithmic axes: p = alpha n / (n + 5), where n is `pieces` and EOS.
 
     >>> round(length_penalty(0.6, pieces=14), 2)
     0.45
