@@ -180,6 +180,8 @@ def test_an_installed_wheel_finds_its_configs_from_an_unrelated_folder(wheel: Pa
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    script = "from wmt_transformer import config, experiment; print(config.__file__, experiment.load('multi30k_en_de').name)"
+    script = (
+        "from wmt_transformer import config, experiment; print(config.__file__, experiment.load('multi30k_en_de').name)"
+    )
     found = run_python(script, cwd=elsewhere, path=installed)
     assert found == [str(installed / "wmt_transformer" / "config.py"), "multi30k_en_de"]
