@@ -243,3 +243,21 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def gone_if_failed(workdir: Path) -> Iterator[None]:
+    """Takes away a work folder that was not there before, and those above it, where what is inside fails.
+
+    Whatever was written into it stays, and the folder with it; a lock counts as nothing.
+    """
+    missing = [path for path in (workdir, *workdir.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if missing and workdir.is_dir() and [path.name for path in workdir.iterdir()] == [".lock"]:
+            (workdir / ".lock").unlink()
+        for path in missing:
+            with contextlib.suppress(OSError):  # it is not empty, or was never made
+                path.rmdir()
+        raise

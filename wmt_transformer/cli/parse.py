@@ -57,9 +57,7 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
                 raise UserError(f"--svg draws one sentence, and there are at least {count + len(lines)}")
             sentences = [
                 treebank_words.leaves(
-                    line.split()
-                    if options.tokenized
-                    else treebank_words.tokenize(line, biomedical=settings.data.corpus == "craft")
+                    line.split() if options.tokenized else treebank_words.tokenize(line, settings.data.corpus)
                 )
                 for line in lines
             ]

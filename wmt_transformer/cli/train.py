@@ -15,7 +15,7 @@ from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import locked, whole_file
+from wmt_transformer.files import gone_if_failed, locked, whole_file
 
 
 def add(verb: AddVerb) -> None:
@@ -106,8 +106,9 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.data.runs import prepare_data
 
     settings = experiment.override(experiment.load(options.config), overrides)
-    experiment.check_same_run(Path(options.workdir), settings)
-    prepare_data(settings, Path(options.workdir), say)
+    with gone_if_failed(Path(options.workdir)), locked(Path(options.workdir)):
+        experiment.check_same_run(Path(options.workdir), settings)
+        prepare_data(settings, Path(options.workdir), say)
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
