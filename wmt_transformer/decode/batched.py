@@ -70,7 +70,7 @@ class Batch(NamedTuple):
     """The arguments of a compiled program: one batch, and the numbers that do not change the program."""
 
     source: Int[Array, "batch source"]
-    max_lengths: Int[Array, batch]
+    max_lengths: Int[Array, " batch"]
     """Most tokens of each row's output, EOS included; 0 for empty rows."""
     rules: Rule | None
     alpha: Float[Array, ""]
