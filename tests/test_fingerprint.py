@@ -150,7 +150,8 @@ def test_of_two_that_prepare_one_folder_the_second_is_refused(
     assert run("prepare", config, "--workdir", workdir) == 0
 
 
-def test_a_prepare_that_fails_leaves_no_folder(config: Path, tmp_path: Path, capsys):
+@pytest.mark.parametrize("verb", ["prepare", "train"])
+def test_a_corpus_that_is_not_there_leaves_no_folder(config: Path, tmp_path: Path, capsys, verb):
     files = ("--data.train_files", "none.en", "none.de")
-    assert "no file" in refused(capsys, "prepare", config, "--workdir", tmp_path / "new" / "run", *files)
+    assert "no file" in refused(capsys, verb, config, "--workdir", tmp_path / "new" / "run", *files)
     assert not (tmp_path / "new").exists()
