@@ -132,7 +132,7 @@ def test_model_flops_of_base_and_big_are_six_a_parameter_and_token_and_attention
 
 
 def test_the_roofline_is_the_slowest_of_arithmetic_memory_and_transfers():
-    limit = chips.Peak(flops=100.0, memory=1, bandwidth=10.0, interconnect=5.0)
+    limit = chips.Peak(100.0, 1, 10.0, chips.Link("link", 5.0, ""))
     moved = {"all-reduce": {"count": 1, "bytes": 10}, "all-gather": {"count": 2, "bytes": 5}}
     assert roofline.roofline(200.0, 30.0, moved, limit) == {"compute": 2.0, "memory": 3.0, "interconnect": 5.0}
     assert report.goal(3600, 5.0, number=4, price=1.5) == {
@@ -176,7 +176,7 @@ def test_a_program_that_libtpu_refuses_as_too_large_still_says_how_large():
 
 
 def test_the_log_gives_the_share_of_a_known_chip_s_peak(toy, tmp_path, monkeypatch, capsys):
-    peak = chips.Peak(flops=1e9, memory=1, bandwidth=1.0, interconnect=1.0)
+    peak = chips.Peak(1e9, 1, 1.0, chips.Link("link", 1.0, ""))
     monkeypatch.setitem(chips.PEAKS, jax.devices()[0].device_kind, peak)
     assert run("train", toy / "toy.py", "--workdir", tmp_path, "--data.num_shapes", 1) == 0
     assert "  MFU " in capsys.readouterr().err

@@ -29,6 +29,7 @@ from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
@@ -129,7 +130,7 @@ def batches_at_once(models: Sequence[ModelConfig]) -> int:
     In float32 the products are long enough, and larger batches better.
     """
     rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
-    return 2 if rounded and jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
+    return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
 
 
 def rows_over_devices() -> tuple[NamedSharding | None, int]:

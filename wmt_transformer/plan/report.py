@@ -15,7 +15,7 @@ from wmt_transformer.config import Config
 from wmt_transformer.data.shapes import Shape, most_rows
 from wmt_transformer.plan.compiled import compile_step, sized
 from wmt_transformer.plan.roofline import roofline
-from wmt_transformer.plan.topologies import slice_devices
+from wmt_transformer.plan.topologies import devices_of
 from wmt_transformer.train import chips
 from wmt_transformer.train.sharding import make_mesh
 
@@ -31,7 +31,7 @@ def plan(config: Config, topology: str, price: float | None = None) -> dict[str,
     `price` is of a chip for an hour, in whatever currency. Raises UserError for a topology that there is not, a mesh
     that does not fit it, a batch that the mesh does not divide, and where libtpu is missing.
     """
-    devices = slice_devices(topology)
+    devices = devices_of(topology)
     number, limit = chips.count(devices), chips.PEAKS[devices[0].device_kind]
     cores = len(devices) // number
     usual, longest = (_shape(config, length) for length in (min(USUAL_LENGTH, config.data.max_length), None))

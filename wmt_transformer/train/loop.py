@@ -23,6 +23,7 @@ from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.model.build import Model, build
+from wmt_transformer.platform import backend
 from wmt_transformer.train import metrics
 from wmt_transformer.train.development import Development, Evaluate, summary
 from wmt_transformer.train.feed import make_batches
@@ -163,7 +164,7 @@ def _pretrained(state: TrainState, config: Config, vocabulary: Vocabulary) -> tu
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> None:
     params, moments = state.params, state.optimizer
-    if jax.default_backend() == "cpu":
+    if backend() == "cpu":
         # The save goes on in the background while the next step reuses the donated buffers. On an accelerator
         # they have been copied to the host by now; on a CPU the host's copy would be the buffer itself.
         params, moments = jax.tree.map(jnp.copy, (params, moments))
