@@ -56,7 +56,7 @@ def _flops(program: hlo.Program, one: hlo.Instruction, body: hlo.Computation) ->
         return _product(one, body, r"lhs_contracting_dims=\{([\d,]*)\}")
     target = _target(one)
     if target.startswith(("__cublas$", "__cutlass$")):
-        return _product(one, body, r'lhs_contracting_dimensions"?:\[([\d,"]*)\]')
+        return _product(one, body, r'"lhs_contracting_dimensions":\s*\[([\d,"\s]*)\]')
     if target.startswith("__cudnn$fmha"):
         return _attention(one, body, backward="Backward" in target)
     return 0
@@ -72,7 +72,7 @@ def _product(one: hlo.Instruction, body: hlo.Computation, contracted: str) -> in
 
 def _attention(one: hlo.Instruction, body: hlo.Computation, backward: bool) -> int:
     """Two products forwards; backwards five, as the scores are computed again. Each is B x N x T x S x H."""
-    scores = re.search(r'"intermediate_tensor_shape":\{.*?"dimensions":\[([^\]]*)\]', one.attributes)
+    scores = re.search(r'"intermediate_tensor_shape":\s*\{.*?"dimensions":\s*\[([^\]]*)\]', one.attributes)
     assert scores, one
     batch, heads, target, source = (int(side) for side in re.findall(r"\d+", scores[1]))
     width = math.prod(hlo.arrays(body[one.operands[0]].type)[0][1]) // (batch * heads * target)
