@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,32 +14,43 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "wmt_transformer"
 
-# The one-way street: a part may import from those above it, never from below; those in one group do not know
-# each other.
-STREET = [
-    {"config"},
-    {"experiment"},
-    {"files", "special_tokens"},
-    {"compilation"},
-    {"data"},
-    {"model"},
-    {"checkpoint"},
-    {"train"},
-    {"decode"},
-    {"evaluate"},
-    {"plan"},
-    {"baselines", "interop", "visualize"},
-    {"cli"},
-    {"__main__"},
-]
-# Walls inside the street: a model is scored and used without a corpus, and decoding without an optimiser.
-FORBIDDEN = {("model", "data"), ("decode", "train")}
-PLACE = {part: place for place, parts in enumerate(STREET) for part in parts}
+# Walls beside the one-way street: a model is scored and used without a corpus, decoding without an optimiser, and what
+# stands beside the paper does not know each other.
+APART = {"baselines", "interop", "visualize"}
+FORBIDDEN = {("model", "data"), ("decode", "train"), *((one, other) for one in APART for other in APART - {one})}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def tree_of_the_readme() -> list[str]:
+    """Returns the paths below the package in the order in which README.md's tree gives them.
+
+    A folder's own `__init__.py` comes after the files that the tree gives below it.
+    """
+    block = re.search(r"^```\nwmt_transformer/\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.S | re.M)
+    assert block, "README.md has no tree of wmt_transformer/"
+    order: list[str] = []
+    folders: list[str] = []
+    for line in block[1].splitlines():
+        names = re.match(r"((?:  )+)((?:\w+(?:\.py|/)(?:, )?)+)(?: +[●○]|$)", line)
+        if not names:
+            continue
+        depth = len(names[1]) // 2
+        if depth == 0 or not line.startswith("  "):
+            break
+        while len(folders) >= depth:
+            order.append(f"{folders.pop()}__init__.py")
+        for name in names[2].split(", "):
+            path = (folders[-1] if folders else "") + name
+            if name.endswith("/"):
+                folders.append(path)
+            else:
+                order.append(path)
+    while folders:
+        order.append(f"{folders.pop()}__init__.py")
+    return order
+
+
+PLACE = {path: place for place, path in enumerate(tree_of_the_readme())}
 
 
 def imported(path: Path, only_at_module_level: bool = False) -> set[str]:
@@ -57,19 +69,34 @@ def imported(path: Path, only_at_module_level: bool = False) -> set[str]:
     return names
 
 
-def test_every_part_of_the_package_has_a_place_on_the_street():
-    assert {part_of(path) for path in MODULES} <= set(PLACE)
+def module_path(name: str) -> str | None:
+    """Returns the path below the package of the module that a dotted name is, or is in."""
+    words = name.split(".")[1:]
+    for count in range(len(words), 0, -1):
+        for path in ("/".join(words[:count]) + ".py", "/".join([*words[:count], "__init__.py"])):
+            if (PACKAGE / path).is_file():
+                return path
+    return None
+
+
+def test_the_tree_of_the_readme_gives_every_file_once():
+    files = [str(path.relative_to(PACKAGE)) for path in MODULES]
+    order = tree_of_the_readme()
+    assert len(order) == len(set(order))
+    listed = {path for path in files if not path.endswith(("__init__.py", "__main__.py"))}
+    assert listed == {path for path in order if not path.endswith("__init__.py")}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_run_in_one_direction(path: Path):
-    here = part_of(path)
+    here = str(path.relative_to(PACKAGE))
     for name in imported(path):
-        words = name.split(".")
-        if words[0] != "wmt_transformer" or len(words) < 2 or words[1] not in PLACE:
+        there = module_path(name) if name.startswith("wmt_transformer.") else None
+        if there is None or there == here:
             continue  # another package, or __version__
-        assert words[1] == here or PLACE[words[1]] < PLACE[here], f"{here} imports {name}"
-        assert (here, words[1]) not in FORBIDDEN, f"{here} imports {name}"
+        # What runs a package imports it; the package does not know that it can be run.
+        assert here.endswith("__main__.py") or PLACE[there] < PLACE[here], f"{here} imports {there}, which is below it"
+        assert (here.split("/")[0], there.split("/")[0]) not in FORBIDDEN, f"{here} imports {name}"
 
 
 def test_heavy_and_optional_packages_are_imported_inside_the_function_that_needs_them():
