@@ -81,6 +81,26 @@ def test_kernels_of_a_card_are_counted_with_their_bytes_and_the_operations_of_th
     assert hlo.memory_traffic(hlo.parse(PROGRAM)) == sum(one.times * one.bytes for one in found.values())
 
 
+def test_of_an_array_that_a_kernel_only_slices_the_slices_are_read():
+    # One kernel adds two slices of 8 rows and 2 columns, another is a slice by itself.
+    program = """
+%fused (p0: f32[64,16]) -> f32[8,2] {
+  %p0 = f32[64,16]{1,0} parameter(0)
+  %left = f32[8,2]{1,0} slice(%p0), slice={[0:8], [0:2]}
+  %right = f32[8,2]{1,0} slice(%p0), slice={[8:16], [2:4]}
+  ROOT %sum = f32[8,2]{1,0} add(%left, %right)
+}
+
+ENTRY %main (a: f32[64,16]) -> f32[4,16] {
+  %a = f32[64,16]{1,0} parameter(0)
+  %added = f32[8,2]{1,0} fusion(%a), kind=kLoop, calls=%fused
+  ROOT %alone = f32[4,16]{1,0} slice(%a), slice={[0:4], [0:16]}
+}
+"""
+    found = {one.name: one.bytes for one in kernels.kernels(hlo.parse(program))}
+    assert found == {"added": 4 * 3 * 8 * 2, "alone": 4 * 2 * 4 * 16}
+
+
 def test_kernels_run_one_after_another_each_the_slower_of_memory_and_arithmetic():
     found = [kernels.Kernel("a", "fusion", 3, bytes=10, flops=0), kernels.Kernel("b", "fusion", 1, bytes=10, flops=900)]
     assert kernels.seconds(found, flops=100.0, bandwidth=10.0) == 3 * 1.0 + 9.0
