@@ -62,6 +62,9 @@ ENTRY %main (start: (s32[], bf16[4,8,32], bf16[4,32,16]), a: bf16[64,32], b: bf1
 """  # noqa: E501
 
 
+SHAPE = Shape(rows=64, source=32, target=48)
+
+
 def test_kernels_of_a_card_are_counted_with_their_bytes_and_the_operations_of_their_products():
     found = {one.name: one for one in kernels.kernels(hlo.parse(PROGRAM))}
     assert {name: one.times for name, one in found.items()} == {"gemm": 3, "forward": 1, "backward": 1, "product": 1}
@@ -139,6 +142,33 @@ def test_what_xla_is_told_of_a_card_agrees_with_the_table_of_chips(card):
     assert peak.link.source and 1e9 < peak.link.bandwidth < 1e12 and (peak.network is None or peak.network.source)
 
 
+def test_a_report_on_a_card_says_what_its_likely_time_assumes_and_what_memory_it_may_take(monkeypatch):
+    found, device = kernels.kernels(hlo.parse(PROGRAM)), jax.devices()[0]
+    memory = {"parameters": 10, "optimizer": 20, "activations": 60, "program": 0, "total": 90}
+    limit = chips.Peak(1e6, 100, 1e6, chips.Link("link", 5.0, "its sheet"))
+    monkeypatch.setitem(chips.PEAKS, device.device_kind, limit)
+    monkeypatch.setattr(report, "devices_of", lambda topology: [device])
+    monkeypatch.setattr(report, "_capacity", lambda limit, platform: limit.memory * 3 // 4)
+    monkeypatch.setattr(report, "compile_step", lambda *_: compiled.Compiled(SHAPE, memory, 30_000, {}, found, 1.5))
+    lines: list[str] = []
+    said = report.plan(tiny(), "h100:1", price=2.0, progress=lines.append)
+    assert said["kernels_per_step"] == 6 and not said["fits"] and said["links"] == {}
+    assert said["suggestion"].startswith("XLA_PYTHON_CLIENT_MEM_FRACTION=0.95")
+    real = chips.ASSUMED
+    assert said["likely_seconds"] == kernels.seconds(found, *real.rates(limit), real.launch)
+    assert said["likely_assumes"] == {"bandwidth": 0.8, "flops": 0.6, "launch": 2e-6, "source": real.source}
+    assert said["compiled_flops_per_step"] == sum(one.times * one.flops for one in found)
+    # Once this card is measured, that is what its likely time is made of.
+    monkeypatch.setitem(chips.MEASURED, device.device_kind, chips.Achieved(0.9, 0.7, 3e-6, "gpu.py on one"))
+    assert report.plan(tiny(), "h100:1")["likely_assumes"]["source"] == "gpu.py on one"
+    assert lines == [
+        "compiling tiny for h100:1, batch 1 of 1: 8 rows of 16 + 16; a minute or more",
+        "compiled in 2 s",
+    ]
+    text = screen(json.loads(json.dumps(said)))
+    assert "6 kernels a chip" in text and "2 µs a kernel (assumed" in text
+
+
 needs_cuda = pytest.mark.skipif(
     not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)),
     reason="JAX's CUDA plugin is not installed; the extra `cuda` brings it",
@@ -171,10 +201,10 @@ def test_a_plan_for_four_cards_in_two_machines_is_the_same_report_as_for_a_slice
 
 @needs_cuda
 def test_the_products_that_a_card_is_given_are_those_of_the_model():
-    config, shape = tiny(), Shape(rows=64, source=32, target=48)
-    found = compiled.compile_step(config, topologies.devices_of("h100:1"), shape)
+    config = tiny()
+    found = compiled.compile_step(config, topologies.devices_of("h100:1"), SHAPE)
     model = compiled.sized(config).model
     counted = sum(one.times * one.flops for one in found.kernels or [])
     # Products with one of a table's or mask's rows may be multiplied without cuBLAS; the model's all are.
-    assert counted == pytest.approx(chips.model_flops(model, *shape), rel=0.05)
+    assert counted == pytest.approx(chips.model_flops(model, *SHAPE), rel=0.05)
     assert math.isclose(found.bytes or 0, sum(one.times * one.bytes for one in found.kernels or []))

@@ -85,7 +85,7 @@ def _link(link: dict[str, Any]) -> str:
     return f"{link['name']}, {_giga(link['bandwidth'])}/s out of a chip ({link['source']})"
 
 
-def _giga(count: float) -> str:
+def _giga(count: float | int) -> str:
     return f"{count / 1e9:.3g} GB"
 
 
