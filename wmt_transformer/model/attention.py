@@ -17,6 +17,7 @@ from wmt_transformer.config import ModelConfig
 from wmt_transformer.model.dense import dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
+from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import EOS, PAD
 
 
@@ -156,7 +157,7 @@ def slots_dtype(dtype: Any) -> Any:
 
     There XLA writes into a bfloat16 array by converting the whole of it twice, and multiplies few rows in float32.
     """
-    return jnp.float32 if jax.default_backend() == "cpu" else dtype
+    return jnp.float32 if backend() == "cpu" else dtype
 
 
 def attend_to_slots(
@@ -180,7 +181,7 @@ def _drop(x: Array, rate: float, dropout_key: Array | None) -> Array:
 
 def is_fused(config: ModelConfig) -> bool:
     """Returns whether training attends by the TPU's kernels, which have no dropout on the weights."""
-    asked = config.attention == "fused" or (config.attention == "auto" and jax.default_backend() == "tpu")
+    asked = config.attention == "fused" or (config.attention == "auto" and backend() == "tpu")
     return asked and not config.attention_dropout
 
 

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from wmt_transformer.config import ComputeDtype, ModelConfig
+from wmt_transformer.platform import backend
 
 
 def compute_dtype(name: ComputeDtype) -> jnp.dtype:
     """Returns the dtype of the matrix products; auto is bfloat16 where the hardware has it."""
     if name == "auto":
-        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        name = "float32" if backend() == "cpu" else "bfloat16"
     return jnp.dtype(name)
 
 
