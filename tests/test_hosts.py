@@ -146,7 +146,7 @@ def in_processes(commands: list[list[object]]) -> list[tuple[int, str]]:
     """Runs the command line so many times at once; returns the exit codes and what was said on standard error."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "wmt_transformer.cli", *map(str, command)],
+            [sys.executable, "-m", "wmt_transformer", *map(str, command)],
             cwd=ROOT,
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
             stderr=subprocess.PIPE,

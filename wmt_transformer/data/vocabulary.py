@@ -62,7 +62,9 @@ class Vocabulary:
         if not Path(path).is_file():
             raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
         try:
-            return cls(sentencepiece.SentencePieceProcessor(model_file=str(path)))
+            processor = sentencepiece.SentencePieceProcessor()
+            processor.LoadFromSerializedProto(Path(path).read_bytes())  # a path need not be UTF-8
+            return cls(processor)
         except (RuntimeError, OSError) as error:
             raise UserError(f"{path} is not a SentencePiece model; delete it and prepare again") from error
 
