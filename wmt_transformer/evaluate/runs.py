@@ -157,8 +157,7 @@ def description(
         shipped = experiment.load(settings.name)
         if settings.family in experiment.FAMILIES:
             shipped = experiment.with_family(shipped, settings.family)
-        watched = tuple(name for name in experiment.MAY_CHANGE if name != "train.steps")
-        changed = [line for line in experiment.differences(shipped, settings) if not line.startswith(watched)]
+        changed = experiment.differences(shipped, settings, experiment.MAY_CHANGE - {"train.steps"})
     return {
         "config": settings.name,
         "family": settings.family,
