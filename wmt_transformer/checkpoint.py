@@ -17,7 +17,7 @@ import logging
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,38 +127,30 @@ def scheduled_steps(workdir: Path) -> list[int]:
     return records.scheduled(Path(workdir) / "checkpoints")
 
 
-def resolve(
-    workdir: Path, which: str | int | None = None, warn: Callable[[str], None] | None = None
-) -> tuple[Path, int]:
+def resolve(workdir: Path, which: str | int | None = None) -> tuple[Path, int]:
     """Returns the folder and step of a checkpoint: `average`, `best`, `latest` or a step.
 
-    None means the average where there is one, otherwise the best; `warn` is told where there is a newer one. Raises
-    UserError when there is none such.
+    None means the average where there is one, otherwise the best. Raises UserError when there is none such.
     """
     workdir = Path(workdir)
     averaged, saved = records.numbered(workdir / "average"), steps(workdir)
-    chosen = ("average" if averaged else "best") if which is None else which
-    if chosen == "average":
-        if not averaged:
-            raise UserError(
-                f"{workdir} holds no averaged checkpoint; write one with: wmt-transformer average --workdir {workdir}"
-            )
-        folder, step = workdir / "average", averaged[-1]
-        remedy = f"bring it up to date with: wmt-transformer average --workdir {workdir}"
-    else:
-        folder, step = workdir / "checkpoints", _chosen(workdir, chosen, saved)
-        remedy = "the newest is --checkpoint latest"
-    if which in (None, "average") and warn is not None and saved and saved[-1] > step:
-        warn(f"using the {chosen} checkpoint, of step {step}; the run is at step {saved[-1]} ({remedy})")
-    return folder, step
+    if which is None:
+        which = "average" if averaged else "best"
+    if which != "average":
+        return workdir / "checkpoints", _chosen(workdir, which, saved)
+    if not averaged:
+        raise UserError(
+            f"{workdir} holds no averaged checkpoint; write one with: wmt-transformer average --workdir {workdir}"
+        )
+    return workdir / "average", averaged[-1]
 
 
-def load_params(workdir: Path, which: str | int | None = None, warn: Callable[[str], None] | None = None) -> Any:
+def load_params(workdir: Path, which: str | int | None = None) -> Any:
     """Returns the parameters of a checkpoint (see `resolve`) as arrays on the first device.
 
     Raises Broken where they are damaged, UserError where the run's vocabulary is not the one they were trained with.
     """
-    folder, step = resolve(workdir, which, warn)
+    folder, step = resolve(workdir, which)
     return _load_params(Path(workdir), folder, step, ["vocabulary"])[0]
 
 

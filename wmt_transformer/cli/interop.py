@@ -89,12 +89,14 @@ def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None
     import numpy as np
 
     from wmt_transformer import checkpoint
-    from wmt_transformer.data import embeddings, vocabulary
+    from wmt_transformer.data import embeddings
+    from wmt_transformer.data.marian_vocabulary import MarianVocabulary
+    from wmt_transformer.data.runs import load_vocabulary
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)
-    words = vocabulary.load(workdir / "data")
-    if isinstance(words, vocabulary.MarianVocabulary):
+    words = load_vocabulary(workdir / "data")
+    if isinstance(words, MarianVocabulary):
         raise UserError(
             f"{workdir} was imported from Marian, whose pieces have ids of their own; export-marian keeps both"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 
 ROWS, COLUMNS = 12, 8
@@ -138,6 +139,7 @@ def _generate(options: argparse.Namespace, model: Any, units: Any) -> None:
 
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed {options.seed}: it must be from 0 to {2**32 - 1}")
+    use_compilation_cache()
 
     @jax.jit
     def draw(number: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
-from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.experiment import run_config
 from wmt_transformer.model import dense
@@ -25,7 +25,7 @@ def load(
     from wmt_transformer.checkpoint import load_params  # brings Orbax
 
     config = run_config(folder)
-    params, vocabulary = load_params(folder, checkpoint), vocabularies.load(folder / "data")
+    params, vocabulary = load_params(folder, checkpoint), load_vocabulary(folder / "data")
     if compute_dtype is None:
         return config, params, vocabulary
     model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
