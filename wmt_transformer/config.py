@@ -10,6 +10,7 @@ This file imports nothing heavy: `--help` and error messages do not wait for JAX
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 from wmt_transformer.ranges import AtLeastZero, Count, CountOrZero, Positive, Share, Size, kinds, mistake
@@ -26,15 +27,15 @@ class Checked:
     """A section of a config. Raises UserError for a value of another type than its field's, or out of its range."""
 
     def __post_init__(self) -> None:
-        for field, kind in kinds(type(self)).items():
-            value = getattr(self, field)
-            if isinstance(value, list):  # JSON has no tuples
-                value = tuple(value)
-                object.__setattr__(self, field, value)
-            if expected := mistake(value, kind):
-                section = type(self).__name__.removesuffix("Config").lower()
-                name = f"{section}.{field}" if section else field
-                raise UserError(f"{name} is {value!r}; it must be {expected}")
+        check(type(self), vars(self))
+
+
+def check(section: type, values: Mapping[str, object]) -> None:
+    """Raises UserError for the first value that a field of the section cannot have."""
+    for field, value in values.items():
+        if expected := mistake(value, kinds(section)[field]):
+            name = f"{section.__name__.removesuffix('Config').lower()}.{field}".removeprefix(".")
+            raise UserError(f"{name} is {value!r}; it must be {expected}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import Config, DataConfig, DecodeConfig, MeshConfig, ModelConfig, TrainConfig, UserError
+from wmt_transformer.config import (
+    Config,
+    DataConfig,
+    DecodeConfig,
+    MeshConfig,
+    ModelConfig,
+    TrainConfig,
+    UserError,
+    check,
+)
 from wmt_transformer.files import read_text
 from wmt_transformer.ranges import expected, kinds
 
@@ -36,17 +45,25 @@ def from_json(text: str, name: str = "config.json") -> Config:
     Raises UserError for text that is no JSON object, for a field that this version does not have, and for a value of
     the wrong type or out of its range.
     """
-    values: dict[str, Any] = {}
-    for section, value in _json_object(text, name).items():
-        if section in SECTIONS:
-            _check_known(value, SECTIONS[section], f"{section}.", name)
-            try:
-                value = SECTIONS[section](**value)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from error
-        values[section] = value
-    _check_known(values, Config, "", name)
-    return Config(**values)
+    values = _json_object(text, name)
+    try:
+        for section, kind in SECTIONS.items():
+            if section in values:
+                values[section] = _section(values[section], kind, f"{section}.", name)
+        return _section(values, Config, "", name)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def _section(given: object, kind: type, prefix: str, name: str) -> Any:
+    """Returns a section of a config with the values that JSON gives by name."""
+    if not isinstance(given, dict):
+        raise UserError(f"{prefix[:-1]} is {given!r}; it must hold settings by name")
+    if unknown := sorted(set(given) - kinds(kind).keys()):
+        raise UserError(f"{prefix}{unknown[0]} is unknown to this version; use the one that wrote it")
+    values = {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
+    check(kind, values)
+    return kind(**values)
 
 
 def json_object(path: Path) -> dict[str, Any]:
@@ -62,16 +79,6 @@ def _json_object(text: str, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{name} holds nothing by name, but {text.strip()[:40]!r}; restore it")
     return found
-
-
-def _check_known(given: object, section: type, prefix: str, name: str) -> None:
-    """Raises UserError where what JSON gives is no object, or has a field that the section does not have."""
-    if not isinstance(given, dict):
-        raise UserError(f"{name} has {given!r} for {prefix[:-1]}, which holds settings by name; restore it")
-    known = {field.name for field in dataclasses.fields(section)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise UserError(f"{name} has {prefix}{unknown[0]}, unknown to this version; use the one that wrote it")
 
 
 def run_config(workdir: Path) -> Config:

@@ -57,7 +57,8 @@ def mistake(value: object, kind: Any) -> str | None:
 
 def expected(kind: Any) -> str:
     """Returns what values of a kind are, for people: `a number from 0 to 1`."""
-    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    origin: Any = typing.get_origin(kind)
+    inside: Any = typing.get_args(kind)
     if origin is Annotated:
         return f"{expected(inside[0])}, {inside[1]}"
     if origin is Literal:
@@ -71,7 +72,8 @@ def expected(kind: Any) -> str:
 
 
 def _fits(value: object, kind: Any) -> bool:
-    origin, inside = typing.get_origin(kind), list(typing.get_args(kind))
+    origin: Any = typing.get_origin(kind)
+    inside: Any = typing.get_args(kind)
     if origin is Annotated:
         return _fits(value, inside[0]) and value in inside[1]
     if origin is Literal:

@@ -41,7 +41,14 @@ does not divide an axis of the array leaves it whole."""
 
 def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
     """Returns a mesh over all devices (or those given); raises UserError when the sizes do not multiply to them."""
-    count = jax.device_count() if devices is None else len(devices)
+    # Auto: Linen's modules do not name the sharding of what they compute, as Explicit axes would require.
+    found = arranged(config, jax.devices() if devices is None else devices)
+    return Mesh(found, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def arranged(config: MeshConfig, devices: Sequence[Any]) -> np.ndarray:
+    """Returns the devices as they lie on the mesh, `[data, fsdp, tensor]`; see `make_mesh`."""
+    count = len(devices)
     asked = {axis: getattr(config, axis) for axis in AXES}
     flags = " ".join(f"--mesh.{axis} {size}" for axis, size in asked.items())
     open_axes = [axis for axis, size in asked.items() if size == -1]
@@ -53,12 +60,10 @@ def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
         raise UserError(
             f"{flags} does not multiply to the {count} devices there are; --mesh.data -1 takes what is left"
         )
-    # Auto: Linen's modules do not name the sharding of what they compute, as Explicit axes would require.
-    arranged = _hosts_together(_arranged(sizes, jax.devices() if devices is None else devices))
-    return Mesh(arranged, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return _hosts_together(_neighbours(sizes, devices))
 
 
-def _arranged(sizes: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
+def _neighbours(sizes: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
     """Returns the devices in the shape of the mesh, neighbours on it near each other on their network.
 
     Between several slices the network is slow: of the axes the first ones cross it, `data` before all, which moves
