@@ -84,7 +84,7 @@ def main_first(what: str, say: Say) -> Iterator[None]:
         finally:
             _publish(f"{what}/first", verdict)
     _publish(f"{what}/all", DONE)
-    for index in range(jax.process_count()):
+    for index in range(distributed.global_state.num_processes):
         _wait_for(f"{what}/all", index, what, say)
 
 
