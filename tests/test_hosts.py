@@ -299,10 +299,14 @@ def connected(port: int) -> socket.socket:
 
 
 def test_an_answer_of_a_stranger_is_none():
+    def answer(server: socket.socket) -> None:
+        with contextlib.suppress(OSError), server.accept()[0] as connection:
+            connection.sendall(b"go\n")
+
     with socket.create_server(("localhost", 0)) as server:
-        threading.Thread(target=lambda: server.accept()[0].sendall(b"go\n"), daemon=True).start()
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
         with pytest.raises(UserError, match="process 0 did not answer"):
-            roll_calls.roll_call(("localhost", server.getsockname()[1]), hosts.Hosts("", 2, 1, 1.0))
+            roll_calls.roll_call(("localhost", server.getsockname()[1]), hosts.Hosts("", 2, 1, 0.1))
 
 
 def test_a_process_of_another_run_is_refused():

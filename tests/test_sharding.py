@@ -139,8 +139,8 @@ def test_every_family_of_slices_has_a_mesh_in_which_hosts_read_neighbouring_rows
     assert all(len({chip.slice_index for chip in row}) == 1 for row in rows)
 
 
-def test_a_mesh_that_slices_cannot_share_is_refused():
+def test_any_number_of_slices_is_shared_by_some_axis():
     chips = fake_slices("TPU v5 lite", (4, 4, 1), slices=3)
-    with pytest.raises(UserError, match=r"--mesh\.data 1 --mesh\.fsdp 16 --mesh\.tensor 3"):
-        arranged(MeshConfig(data=1, fsdp=16, tensor=3), chips[:48])
     assert arranged(MeshConfig(fsdp=16), chips).shape == (3, 16, 1)
+    across = arranged(MeshConfig(data=1, fsdp=48), chips)[0, :, 0]
+    assert [chip.slice_index for chip in across] == [0] * 16 + [1] * 16 + [2] * 16

