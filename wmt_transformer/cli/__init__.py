@@ -19,7 +19,7 @@ from wmt_transformer import cuda
 from wmt_transformer.cli import (
     attention,
     complete,
-    evaluate_parses,
+    evaluate,
     info,
     interop,
     ngram,
@@ -41,7 +41,7 @@ VERBS = [
     translate.add,
     parse.add,
     attention.add,
-    evaluate_parses.add,
+    evaluate.add,
     interop.add,
     complete.add,
     tokens.add,
