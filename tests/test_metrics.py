@@ -114,6 +114,19 @@ def test_without_a_terminal_each_report_is_one_plain_line_on_standard_error(
     assert err.splitlines()[1:] == ["dev [bleu] 12.3"]
 
 
+def test_without_a_terminal_the_first_step_and_a_step_after_a_long_silence_are_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with metrics.ProgressBar(total_steps=200, step=50) as bar:
+        for clock[0], step in ((20.0, 51), (21.0, 52), (49.0, 53), (51.0, 54), (52.0, 55)):
+            bar.advance(step)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 51/200", "step 54/200"]
+    assert "20 s since the start" in lines[0]
+
+
 def test_on_a_terminal_the_bar_shows_steps_loss_and_speed(monkeypatch: pytest.MonkeyPatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
