@@ -56,23 +56,25 @@ class Development:
         return measured, text
 
 
-class Scores:
-    """The scores of a run's evaluations, oldest first (higher is better), and what follows from them.
+class Losses:
+    """The development losses of a run's evaluations, oldest first, and when they end it.
 
-    Only process 0 knows those of earlier starts of the run; what follows is the same in all processes.
+    The loss, not BLEU or F1: these stay at 0 for long at the beginning of a run, and for ever where their tokeniser
+    does not fit the language. Only process 0 knows the losses of earlier starts of the run; all processes get the same
+    answer.
     """
 
     def __init__(self, so_far: Sequence[float], patience: int) -> None:
-        self._scores, self._patience = list(so_far), patience
+        self._losses, self._patience = list(so_far), patience
 
-    def add(self, score: float) -> None:
-        """Adds the score of the newest evaluation."""
-        self._scores.append(score)
+    def add(self, loss: float) -> None:
+        """Adds the loss of the newest evaluation."""
+        self._losses.append(loss if math.isfinite(loss) else math.inf)
 
     def out_of_patience(self) -> bool:
-        """Tells whether none of the last `patience` evaluations was better than all before them."""
-        scores, last = self._scores, self._patience
-        stale = last > 0 and len(scores) > last and max(scores[:-last]) >= max(scores[-last:])
+        """Tells whether none of the last `patience` evaluations had a lower loss than all before them."""
+        losses, last = self._losses, self._patience
+        stale = last > 0 and len(losses) > last and min(losses[:-last]) <= min(losses[-last:])
         return bool(largest(stale))
 
 

@@ -60,8 +60,8 @@ class Log:
         self._steps, self._flops = 0, 0
         self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
         self._warned = False
-        self.dev_scores: list[float] = [] if self._muted else metrics.dev_scores(workdir)
-        """The score of every evaluation so far, oldest first."""
+        self.dev_losses: list[float] = [] if self._muted else metrics.dev_losses(workdir)
+        """The loss of every evaluation so far, oldest first."""
 
     def __enter__(self) -> Log:
         for part in (self._writer, self._progress, self._trace):

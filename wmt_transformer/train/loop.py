@@ -20,7 +20,7 @@ from wmt_transformer.data.batches import prefetch
 from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.build import build
-from wmt_transformer.train.development import Development, Evaluate, Scores
+from wmt_transformer.train.development import Development, Evaluate, Losses
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.log import Log, Timed
 from wmt_transformer.train.optimizer import learning_rate, optimizer
@@ -52,7 +52,7 @@ def train(
     evaluate: Evaluate | None = None,
     profile: bool = False,
 ) -> Outcome:
-    """Trains to `config.train.steps` or until the dev score stops rising, from the newest checkpoint if there is one.
+    """Trains to `config.train.steps` or until the dev loss stops falling, from the newest checkpoint if there is one.
 
     `evaluate` adds scores to the development loss; its first (BLEU or F1), if any, decides which checkpoint is best.
     With `profile` a few steps are traced (see `metrics.Trace`).
@@ -71,8 +71,8 @@ def train(
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         with Log(config, workdir, first, row_slice(mesh)[1], profile) as log:
             log.begin(parameters, said)
-            scores = Scores(log.dev_scores, settings.patience)
-            done, ended = scores.out_of_patience(), stop.agreed(first)
+            losses = Losses(log.dev_losses, settings.patience)
+            done, ended = losses.out_of_patience(), stop.agreed(first)
             stream = prefetch(batches, first, max(settings.steps - first, 1))
             while now < settings.steps and ended is None and not done:
                 with log.timer("data"):
@@ -88,9 +88,10 @@ def train(
                 score = None
                 if now % settings.evaluate_every == 0 or (last and ended is None):
                     with log.timer("evaluate"):
-                        score = log.evaluated(now, *dev(state.params))
-                    scores.add(score)
-                    done = scores.out_of_patience()
+                        measured_dev, text = dev(state.params)
+                        score = log.evaluated(now, measured_dev, text)
+                    losses.add(measured_dev["dev/loss"])
+                    done = losses.out_of_patience()
                 if now % settings.checkpoint_every == 0 or last or done or ended is not None:
                     with log.timer("checkpoint"):
                         _save(checkpoints, state, score)

@@ -85,9 +85,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def dev_scores(workdir: Path) -> list[float]:
-    """Returns the score of every evaluation of a run so far, oldest first."""
-    return [line["dev/score"] for line in read(workdir / FILE_NAME) if "dev/score" in line]
+def dev_losses(workdir: Path) -> list[float]:
+    """Returns the development loss of every evaluation of a run so far, oldest first; inf for one that was not
+    finite."""
+    lines = [line for line in read(workdir / FILE_NAME) if "dev/loss" in line]
+    return [math.inf if line["dev/loss"] is None else line["dev/loss"] for line in lines]
 
 
 class MetricsWriter:
