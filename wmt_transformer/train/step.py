@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from wmt_transformer.config import TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.model.build import Model
-from wmt_transformer.train.loss import LossSums, cross_entropy
+from wmt_transformer.train.loss import LossSums, cross_entropy, slice_tokens
 from wmt_transformer.train.sharding import by_rows, replicated, row_shards
 from wmt_transformer.train.state import TrainState, abstract_state
 
@@ -39,7 +39,8 @@ def loss_sums(
     rngs = {"dropout": dropout_key} if train else {}
     states = apply({"params": params}, batch.source, batch.target, train, rngs=rngs, method="states")
     table = apply({"params": params}, method="vocabulary_table")
-    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing, row_shards=row_shards)
+    most = slice_tokens(len(table))
+    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing, most, row_shards)
 
 
 def gradients(
