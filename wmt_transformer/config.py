@@ -69,9 +69,9 @@ class ModelConfig:
     """A file of word vectors (word2vec text or binary, GloVe): rows of the pieces that it has start from them."""
     output_bias: bool = False
     """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
-    attention: Literal["auto", "explicit", "fused"] = "auto"
-    """How training attends: by einsums, or by TPU kernels that keep the scores on the chip (with attention_dropout 0,
-    up to 512 positions); auto is fused on TPU."""
+    attention: Literal["auto", "explicit", "fused", "cudnn"] = "auto"
+    """How training attends: by einsums, or by kernels that keep the scores on the chip (with attention_dropout 0):
+    fused is ours for TPUs (up to 512 positions), cudnn NVIDIA's (bfloat16); auto takes these where they are faster."""
     remat: bool = False
     """Keep only what goes from layer to layer for the backward pass and compute the rest again there: less memory, a
     third more arithmetic, the same numbers."""
