@@ -21,5 +21,5 @@ else
   expected=$(nvidia-smi --list-gpus | wc -l)
 fi
 expected=$((expected))
-run "$BIN/python" -c "import jax; n = len(jax.devices('gpu')); assert n == $expected, f'JAX sees {n} of $expected GPUs; install the extra: pip install -e .[cuda]'"
+run "$BIN/python" -c "import jax; n = sum(d.platform == 'gpu' for d in jax.devices()); assert n == $expected, f'JAX sees {n} of $expected GPUs; install the extra: pip install -e .[cuda], or .[cuda12] for drivers before 580 and a V100'"
 run exec "$BIN/wmt-transformer" train "$@"

@@ -66,7 +66,7 @@ create() {
 
 preflight() {
   # The images' Python may be older than 3.11: uv brings its own.
-  on all "curl -LsSf https://astral.sh/uv/install.sh | sh && ~/.local/bin/uv venv --allow-existing --python 3.12 ~/venv && ~/.local/bin/uv pip install --python ~/venv 'jax[tpu]>=0.10,<0.11'"
+  on all "curl -LsSf https://astral.sh/uv/install.sh | sh && ~/.local/bin/uv venv --allow-existing --python 3.12 ~/venv && ~/.local/bin/uv pip install --python ~/venv 'jax[tpu]>=0.10,<0.13'"
   on all "~/venv/bin/python -c 'import jax; jax.distributed.initialize(); n = jax.device_count(); print(jax.process_index(), \"of\", jax.process_count(), \"sees\", n, \"devices\", flush=True); assert n == $DEVICES, \"expected $DEVICES\"'"
 }
 

@@ -185,7 +185,9 @@ def test_a_process_with_other_data_is_named(toy, tmp_path):
         ]
     )
     for code, said in ends:
-        assert code == 2 and "the prepared data of process 1 differs from process 0's" in said.splitlines()[-1], said
+        assert code == 2 and "the prepared data of process 1 differs from that of process 0" in said.splitlines()[-1], (
+            said
+        )
 
 
 @pytest.mark.multihost

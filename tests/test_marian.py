@@ -20,7 +20,9 @@ from fakes import TINY, apply, random_tokens, tiny_model
 from wmt_transformer import checkpoint, cli, experiment
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data import phrasebook, vocabulary
-from wmt_transformer.data.vocabulary import MarianVocabulary, Vocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
+from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.decode import beam
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.interop import marian, marian_export
@@ -284,7 +286,7 @@ def test_an_imported_folder_translates_as_its_own_tokeniser_and_model_do(
 ):
     assert run("import-marian", opus, "--workdir", tmp_path / "run") == 0
     tokenizer = transformers.MarianTokenizer.from_pretrained(opus)
-    words = vocabulary.load(tmp_path / "run" / "data")
+    words = load_vocabulary(tmp_path / "run" / "data")
     theirs, ours = tokenizer.get_vocab(), json.loads((tmp_path / "run" / "data" / "vocab.json").read_text())
     for text in [*TEST, "  zwei  Leerzeichen\tund 日本", ">>de<< Good", ">>", "", "e\u0301 \ufb01 \u00a0x"]:
         pieces = tokenizer.tokenize(text)
@@ -393,7 +395,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_run(workdir: Path, words: Path, seed: int = 5, **changes: Any) -> tuple[Transformer, Any]:
     """Writes a run with random parameters for the vocabulary and returns them."""
-    size = len(vocabulary.load(words))
+    size = len(load_vocabulary(words))
     model, params = tiny_model(vocabulary_size=size, **changes)
     params = stirred(params, seed)
     settings = Config(model=model.config, data=DataConfig(source="en", target="de"), decode=DecodeConfig(alpha=0.0))
@@ -450,7 +452,7 @@ def memorise(model: Transformer, params: Any, source: jax.Array, target: jax.Arr
 @pytest.mark.interop
 def test_an_exported_run_translates_sentences_to_the_same_strings(transformers: Any, words: Path, tmp_path: Path):
     model, _ = write_run(tmp_path / "run", words, dropout=0.0, **OURS["the paper"])
-    pairs, ours = SENTENCES[:12], vocabulary.load(words)
+    pairs, ours = SENTENCES[:12], load_vocabulary(words)
     sides = [
         [[*ours.encode(text), EOS] for text in texts] for texts in zip(*[(s.en, s.de) for s in pairs], strict=True)
     ]
@@ -663,7 +665,7 @@ def test_a_config_written_before_these_fields_means_the_paper():
 
 
 def test_the_target_side_of_one_shared_vocabulary_is_the_source_side(words: Path):
-    shared = vocabulary.load(words)
+    shared = load_vocabulary(words)
     assert type(shared) is Vocabulary and shared.encode_target(TEST[0]) == shared.encode(TEST[0])
     assert shared.ids()["</s>"] == EOS and len(shared.ids()) == len(shared)
 
@@ -674,7 +676,7 @@ def test_a_marian_vocabulary_keeps_its_two_languages_apart_and_drops_what_is_unk
     del ids["<pad>"], ids["</s>"], ids["<unk>"]
     ours = {"<pad>": PAD, "<s>": BOS, "</s>": EOS, "<unk>": UNKNOWN} | {p: i + 4 for i, p in enumerate(ids)}
     (tmp_path / "vocab.json").write_text(json.dumps(ours))
-    words = vocabulary.load(tmp_path)
+    words = load_vocabulary(tmp_path)
     german = words.encode_target(SENTENCES[0].de)
     assert len(words) == len(ours) and german != words.encode(SENTENCES[0].de)
     assert words.decode([BOS, UNKNOWN, *german, UNKNOWN, EOS, *german]) == SENTENCES[0].de
@@ -682,4 +684,4 @@ def test_a_marian_vocabulary_keeps_its_two_languages_apart_and_drops_what_is_unk
     assert tokens.tolist() == [*words.encode("a"), EOS, EOS] and lengths.tolist() == [len(words.encode("a")) + 1, 1]
     (tmp_path / "vocab.json").write_text("[]")
     with pytest.raises(UserError, match=r"vocab\.json is not a JSON object"):
-        vocabulary.load(tmp_path)
+        load_vocabulary(tmp_path)

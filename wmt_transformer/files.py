@@ -35,15 +35,26 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
 
     Raises UserError, also while it is read, when there is no such file, or it is damaged or cannot be read.
     """
+    with reading(str(path)), opened(path) as file:
+        yield file
+
+
+def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    """Returns a file's bytes, those of the text that it holds where it is a .gz; the caller closes it."""
+    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turns what goes wrong while a file is opened or read into UserError."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            yield file
+        yield
     except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}; check its name and folder") from error
+        raise UserError(f"there is no file {name}; check its name and folder") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged: {error}; fetch it again") from error
+        raise UserError(f"{name} is damaged: {error}; fetch it again") from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check its type and permissions") from error
+        raise UserError(f"cannot read {name}: {error.strerror}; check its type and permissions") from error
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
@@ -82,9 +93,16 @@ def decoded(lines: Iterable[bytes], name: str, before: int = 0) -> Iterator[str]
 
 
 def available_lines(stream: io.BufferedIOBase, name: str) -> Iterator[list[str]]:
-    """Yields the lines that are there already, as they come: a pipe that waits for each answer gets it."""
+    """Yields the lines that are there already, as they come: a pipe that waits for each answer gets it.
+
+    Raises UserError as `read_lines` does.
+    """
     rest, number = b"", 0
-    while block := stream.read1(1 << 20):
+    while True:
+        with reading(name):
+            block = stream.read1(1 << 20)
+        if not block:
+            break
         *whole, rest = (rest + block).split(b"\n")
         if whole:
             yield [line.rstrip("\r") for line in decoded(whole, name, number)]

@@ -15,10 +15,11 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+from wmt_transformer import cuda
 from wmt_transformer.cli import (
     attention,
     complete,
-    evaluate_parses,
+    evaluate,
     info,
     interop,
     ngram,
@@ -40,7 +41,7 @@ VERBS = [
     translate.add,
     parse.add,
     attention.add,
-    evaluate_parses.add,
+    evaluate.add,
     interop.add,
     complete.add,
     tokens.add,
@@ -77,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _pass_over_absent_tpu() -> None:
     """Keeps JAX from trying a TPU where only its compiler is installed, for `plan`: it would print alarming lines."""
-    installed = importlib.util.find_spec("libtpu") and not importlib.util.find_spec("jax_cuda12_plugin")
-    if installed and not (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")):
+    alone = importlib.util.find_spec("libtpu") and cuda.installed() is None
+    if alone and not (glob.glob("/dev/accel*") or glob.glob("/dev/vfio/[0-9]*")):
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 

@@ -1,4 +1,4 @@
-"""The grammar of the command line, in which every mistake is a UserError."""
+"""How the command line is parsed: verbs, options and overrides; every mistake is a UserError."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AddVerb(Protocol):
 
 
 def parse(arguments: list[str], add_verbs: list[Callable[[AddVerb], None]]) -> tuple[argparse.Namespace, list[str]]:
-    """Returns the options of the verb that was given, which are `options.run`'s, and the overrides behind them."""
+    """Returns the options of the verb that was given (`options.run`), and the overrides after them."""
     parser = Parser(
         prog="wmt-transformer",
         allow_abbrev=False,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import whole_path
+from wmt_transformer.files import opened, reading, whole_path
 
 
 def say(text: str) -> None:
@@ -39,14 +39,12 @@ def mounted(argument: str) -> str:
 
 @contextlib.contextmanager
 def open_input(path: str | None) -> Iterator[tuple[io.BufferedIOBase, str]]:
-    """Opens a file, or standard input where no path is given; yields it and what messages call it."""
+    """Opens a file, plain or .gz, or standard input where no path is given; yields it and what messages call it."""
     if path is None:
         yield cast(io.BufferedIOBase, sys.stdin.buffer), "standard input"
         return
-    try:
-        stream = open(path, "rb")  # noqa: SIM115 - only opening may fail for a user's mistake, not what is done with it
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    with reading(path):  # opening alone: what is done with the text fails for other reasons
+        stream = opened(Path(path))
     with stream:
         yield stream, path
 

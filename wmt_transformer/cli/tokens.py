@@ -30,6 +30,7 @@ def add(verb: AddVerb) -> None:
 def tokens(options: argparse.Namespace, overrides: list[str]) -> None:
     """Shows the tokens of a text: pieces, ids, bytes, and what of it a model sees."""
     from wmt_transformer.data import phrasebook, vocabulary
+    from wmt_transformer.data.runs import load_vocabulary
     from wmt_transformer.visualize import tokens
 
     try:
@@ -41,7 +42,7 @@ def tokens(options: argparse.Namespace, overrides: list[str]) -> None:
     views = []
     for path in options.vocabulary or []:
         folder = Path(path) / "data" if (Path(path) / "data").is_dir() else Path(path)
-        one = vocabulary.load(folder) if folder.is_dir() else vocabulary.Vocabulary.load(folder)
+        one = load_vocabulary(folder) if folder.is_dir() else vocabulary.Vocabulary.load(folder)
         views.append(tokens.view(one, options.text, f"{path} ({len(one):,} pieces)"))
     if not views:
         one = phrasebook.vocabulary()

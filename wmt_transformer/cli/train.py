@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from wmt_transformer import experiment
+from wmt_transformer import experiment, training
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
-from wmt_transformer.config import Config, UserError
+from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import locked, whole_file
+from wmt_transformer.files import whole_file
+
+if TYPE_CHECKING:
+    from wmt_transformer.train.loop import Outcome
 
 
 def add(verb: AddVerb) -> None:
@@ -62,7 +63,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
 
     begin, workdir = time.monotonic(), Path(options.workdir)
     settings = experiment.override(experiment.load("quickstart"), overrides)
-    outcome = _train(settings, workdir)
+    outcome = training.train(settings, workdir, say)
     if outcome.signal is not None:
         return _after_training(outcome, workdir)
     checkpoint.average(workdir, checkpoint.steps(workdir)[-settings.train.average_last :])
@@ -117,7 +118,7 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
     from wmt_transformer.train import hosts
 
     with hosts.failing_alone():
-        outcome = _train(settings, Path(options.workdir), options.profile)
+        outcome = training.train(settings, Path(options.workdir), say, options.profile)
     return _after_training(outcome, Path(options.workdir))
 
 
@@ -149,48 +150,20 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def _start_hosts(options: argparse.Namespace) -> None:
     given = [options.coordinator, options.num_processes, options.process_id]
-    if options.cluster or any(value is not None for value in given):
-        from wmt_transformer.train import hosts
-
-        if options.cluster:
-            hosts.start_from_cluster()
-        elif any(value is None for value in given):
-            raise UserError("--coordinator, --num-processes and --process-id belong together")
-        else:
-            hosts.start(
-                hosts.Hosts(options.coordinator, options.num_processes, options.process_id, options.start_timeout)
-            )
-
-
-def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
-    from wmt_transformer.train.memory import keep_freed_memory
-
-    keep_freed_memory()
-    from wmt_transformer.data.prepare import fingerprint
-    from wmt_transformer.data.runs import prepare_data
+    if not options.cluster and all(value is None for value in given):
+        return
     from wmt_transformer.train import hosts
 
-    use_compilation_cache()
-    with contextlib.ExitStack() as held:
-        with hosts.main_first():
-            if hosts.is_main():
-                held.enter_context(locked(workdir))
-            experiment.check_same_run(workdir, settings)
-            prepared = prepare_data(settings, workdir, say if hosts.is_main() else lambda _: None)
-        hosts.check_same("the prepared data", fingerprint(prepared))
-        sized = dataclasses.replace(settings.model, vocabulary_size=len(prepared.vocabulary))
-        settings = dataclasses.replace(settings, model=sized)
-        if hosts.is_main():
-            with whole_file(str(workdir / "config.json")) as out:
-                out.write(experiment.to_json(settings))
-
-        from wmt_transformer.train import loop
-
-        evaluate = (_development_text if is_language_model(settings) else _development_score)(settings, prepared)
-        return loop.train(settings, workdir, prepared, evaluate, profile)
+    if options.cluster:
+        hosts.start_from_cluster()
+    elif any(value is None for value in given):
+        raise UserError("--coordinator, --num-processes and --process-id belong together")
+    else:
+        coordinator, count, index = given
+        hosts.start(hosts.Hosts(coordinator, count, index, options.start_timeout))
 
 
-def _after_training(outcome: Any, workdir: Path) -> int:
+def _after_training(outcome: Outcome, workdir: Path) -> int:
     from wmt_transformer.train import hosts
 
     if not hosts.is_main():
@@ -204,45 +177,3 @@ def _after_training(outcome: Any, workdir: Path) -> int:
         return 128 + outcome.signal
     say(f"next: wmt-transformer average --workdir {workdir}")
     return 0
-
-
-def _development_score(settings: Config, prepared: Any) -> Any:
-    """Returns the evaluation given to the training loop: BLEU or F1 of greedy output, and some of it."""
-    pairs = prepared.dev_text[: settings.train.evaluate_pairs]
-    if not pairs:
-        return None
-    from wmt_transformer.decode.generate import Translator
-    from wmt_transformer.evaluate.runs import headline, scored
-
-    translator: Translator | None = None
-
-    def measure(params: Any) -> tuple[dict[str, float], str]:
-        nonlocal translator
-        translator = translator or Translator(settings, params, prepared.vocabulary)
-        translator.params = params
-        scores, hypotheses = scored(translator, pairs, settings, beam_size=1, warn=say)
-        name, value = headline(scores)
-        shown = zip(pairs, hypotheses, strict=True)
-        lines = [f"  {source}\n  -> {now}" for (source, _), now in list(shown)[: settings.train.show_translations]]
-        return {name.lower(): value}, "\n".join(lines)
-
-    return measure
-
-
-def _development_text(settings: Config, prepared: Any) -> Any:
-    """Returns the evaluation of a language model: what it writes behind the beginning of the development text."""
-    if not settings.train.show_translations:
-        return None
-    from wmt_transformer.decode.completion import LanguageModel
-
-    prompt = prepared.dev_text[0][:40]
-    model: LanguageModel | None = None
-
-    def show(params: Any) -> tuple[dict[str, float], str]:
-        nonlocal model
-        model = model or LanguageModel(settings, params, prepared.vocabulary)
-        model.params = params
-        text = model.generate_text(prompt, num_tokens=60, temperature=0.8, keep_last=True)
-        return {}, f"  {prompt}|{text}".replace("\n", "\n  ")
-
-    return show

@@ -2,7 +2,7 @@
 
 All three are a table of words and numbers. word2vec's begin with a line of how many and how wide; GloVe's begin with
 the first word. A file of ours, or any in which some word begins with SentencePiece's ▁, is a table of pieces and is
-matched as it stands. In any other the word `house` is our piece `▁house`, and what begins with neither letter nor
+matched as it is. In any other the word `house` is our piece `▁house`, and what begins with neither letter nor
 digit, such as a comma, is also the piece of that name; a piece from the middle of a word has no vector there.
 """
 
@@ -85,7 +85,7 @@ def _entries(file: Any, path: Path, wanted: Collection[str], width: int) -> Iter
 
 
 def _is_text(line: bytes, width: int) -> bool:
-    """Tells whether a line is a word and so many numbers."""
+    """Tells whether a line is a word and `width` numbers."""
     fields = line.split()[-width:]
     try:
         return len([float(field) for field in fields]) == width and len(line.split()) > width
@@ -104,7 +104,7 @@ def _text(file: Any, path: Path, wanted: Collection[str], width: int) -> Iterato
             if word in wanted:
                 yield word, np.array(fields[1:], np.float32)
         except ValueError:
-            raise UserError(f"{path} line {number} is not a word and {width} numbers; fetch it again") from None
+            raise UserError(f"{path}, line {number} is not a word and {width} numbers; fetch it again") from None
 
 
 def _binary(file: Any, path: Path, count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:

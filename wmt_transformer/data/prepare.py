@@ -18,9 +18,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,18 +27,9 @@ import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, tokens, vocabulary
+from wmt_transformer.data.manifest import make, print_to_stderr, read_manifest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
-from wmt_transformer.files import whole_folder
-
-FORMAT = 1
-"""Raised when the files change their meaning, so that old folders are built again."""
-
-_IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple", "context")  # these only shape batches
-
-
-def print_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +62,9 @@ def prepare(
     Raises UserError for whatever is wrong with the corpus, for a vocabulary larger than the text supports,
     and when the disk is full; `folder` is then as it was before.
     """
-    make(data, Path(folder), report, lambda building: _build(data, building, report, processes))
+    files = corpora.files(data)
+    make(data, Path(folder), files, report, lambda building: _build(data, building, report, processes))
     return open_prepared(folder)
-
-
-def make(
-    data: DataConfig, folder: Path, report: Callable[[str], None], build: Callable[[Path], dict[str, Any]]
-) -> None:
-    """Fills `folder` by `build`, which returns what to remember, unless it was built by the same settings and files."""
-    recipe = _recipe(data)
-    if _is_current(folder, recipe):
-        report(f"{folder} is up to date")
-        return
-    with whole_folder(folder, "--workdir") as building:
-        made = build(building)
-        (building / "manifest.json").write_text(json.dumps({"recipe": recipe, **made}, indent=2) + "\n", "utf-8")
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
@@ -105,18 +82,6 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
         test_text=_text(folder, "test", *languages),
         statistics=manifest["statistics"],
     )
-
-
-def fingerprint(prepared: Any) -> str:
-    """Returns a hexadecimal digest of what was prepared: the vocabulary, and the number of pairs and tokens.
-
-    Folders made from the same text by the same settings have the same one, on whatever machine.
-    """
-    import hashlib
-
-    digest = hashlib.sha256((prepared.folder / "vocabulary.model").read_bytes())
-    digest.update(json.dumps(prepared.statistics, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def table(statistics: dict[str, Any]) -> str:
@@ -141,49 +106,6 @@ def table(statistics: dict[str, Any]) -> str:
         f"tokens; {statistics['dev']:,} development and {statistics['test']:,} test sentences"
     )
     return output.getvalue().rstrip()
-
-
-# ---- Whether it has to be done
-
-
-def _recipe(data: DataConfig) -> dict[str, Any]:
-    """Returns what the result depends on: settings, and size and time of the local files."""
-    stats = {str(path): path.stat() for path in corpora.files(data)}
-    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
-    return {"format": FORMAT, "data": _settings(data), "files": files}
-
-
-def _settings(data: DataConfig) -> dict[str, Any]:
-    """Returns the settings that matter, as JSON has them."""
-    settings = {k: v for k, v in dataclasses.asdict(data).items() if k not in _IRRELEVANT}
-    return json.loads(json.dumps(settings))
-
-
-def _is_current(folder: Path, recipe: dict[str, Any]) -> bool:
-    manifest = _manifest(folder)
-    if manifest is None:
-        return False
-    # A setting that was not there yet when the folder was built had its default. Files that are no longer there are no
-    # reason to build again: a prepared folder needs them no more.
-    was = manifest["recipe"]
-    same = {**_settings(DataConfig()), **was["data"]} == recipe["data"]
-    return same and all(was["files"].get(k) == v for k, v in recipe["files"].items())
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns what `make` remembered of a folder. Raises UserError if there is none."""
-    manifest = _manifest(folder)
-    if manifest is None:
-        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
-    return manifest
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if manifest.get("recipe", {}).get("format") == FORMAT else None
 
 
 # ---- Doing it

@@ -1,7 +1,8 @@
-"""The data of a run: pairs to translate or parse, or a language model's text, as its config says."""
+"""The data of a run: pairs to translate or parse, or a language model's text, as its config says; its vocabulary."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from wmt_transformer.config import Config
 from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
 from wmt_transformer.data.documents.prepare import PreparedText
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.data.prepare import Prepared
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.experiment import is_language_model
 
 
@@ -17,3 +20,9 @@ def prepare_data(settings: Config, workdir: Path, report: Callable[[str], None])
     """Prepares a config's corpus, pairs or text, in the work folder, unless it is prepared."""
     stage = prepare_text if is_language_model(settings) else prepare
     return stage.prepare(settings.data, workdir / "data", report)
+
+
+def load_vocabulary(folder: str | os.PathLike[str]) -> Vocabulary:
+    """Reads the vocabulary in a run's data folder, ours or Marian's. Raises UserError if there is none."""
+    marian = (Path(folder) / MarianVocabulary.FILES[-1]).is_file()
+    return MarianVocabulary.load(folder) if marian else Vocabulary.load(Path(folder) / "vocabulary.model")

@@ -6,10 +6,8 @@ normalise(text)` for any Unicode. For the same reason SentencePiece does no norm
 `normalise` below is all there is (NFC, and runs of white space and control characters become one space).
 BOS and EOS are never made by `encode`: batches end with EOS, and the decoder's input begins with BOS.
 
-A vocabulary for a language model has a piece for the line break, and takes text as it stands: `decode(encode(text)) ==
+A vocabulary for a language model has a piece for the line break, and takes text as it is: `decode(encode(text)) ==
 text`, spaces and lines included (but U+2581, which comes back as a space).
-
-A model imported from Marian brings a vocabulary of its own, `MarianVocabulary`, which cuts text as it always did.
 """
 
 from __future__ import annotations
@@ -17,13 +15,12 @@ from __future__ import annotations
 import array
 import io
 import itertools
-import json
 import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -46,12 +43,6 @@ def normalise(text: str) -> str:
     return _SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip(" ")
 
 
-def load(folder: str | os.PathLike[str]) -> Vocabulary:
-    """Reads the vocabulary that lies in a run's data folder. Raises UserError if there is none."""
-    marian = (Path(folder) / MarianVocabulary.FILES[-1]).is_file()
-    return MarianVocabulary.load(folder) if marian else Vocabulary.load(Path(folder) / "vocabulary.model")
-
-
 class Vocabulary:
     """Text to ids and back; make one with `Vocabulary.load` or `train`."""
 
@@ -60,8 +51,8 @@ class Vocabulary:
         # Its scores are the merges' ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
         self._is_bpe = processor.get_score(processor.get_piece_size() - 1).is_integer()
         self._cut: dict[str, bytes] = {}
-        as_it_stands = processor.piece_to_id("\n") != processor.unk_id()
-        self._normalise = str if as_it_stands else normalise
+        as_it_is = processor.piece_to_id("\n") != processor.unk_id()
+        self._normalise = str if as_it_is else normalise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
@@ -113,96 +104,19 @@ class Vocabulary:
         return {self._processor.id_to_piece(i): i for i in range(len(self))}
 
     def piece(self, token: int) -> str:
-        """Returns the piece that the id of a target token stands for."""
+        """Returns the piece of a target token's id."""
         return self._processor.id_to_piece(token)
 
     def pieces(self, text: str) -> list[str]:
-        """Returns what `encode` cuts the text into; ▁ stands for a space, <0xE2> for one byte."""
+        """Returns what `encode` cuts the text into; ▁ is a space, <0xE2> for one byte."""
         return self._processor.encode(self._normalise(text), out_type=str)
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Returns the text up to the first EOS, without PAD and BOS."""
-        return self._processor.decode(_words(ids))
+        return self._processor.decode(up_to_eos(ids))
 
 
-class MarianVocabulary(Vocabulary):
-    """A Marian model's: a SentencePiece model for each language cuts text into pieces, `vocab.json` gives their ids.
-
-    Text goes to SentencePiece as it is, because Marian's models bring their own normalisation, and what vocab.json
-    lacks is UNKNOWN: here text can be lost. A text may begin with a code such as `>>fr<<`, one piece that names the
-    language to translate into. A `target_vocab.json`, where there is one, holds the ids of the target language.
-    """
-
-    FILES = ("source.spm", "target.spm", "vocab.json")
-    """What lies in a run's data folder; the ids in vocab.json are ours."""
-    TARGET_FILE = "target_vocab.json"
-
-    def __init__(self, source: Any, target: Any, source_ids: dict[str, int], target_ids: dict[str, int]):
-        super().__init__(source)
-        self._target = target
-        self._source_ids, self._target_ids = source_ids, target_ids
-        self._target_pieces = {token: piece for piece, token in target_ids.items()}
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> MarianVocabulary:
-        """Reads the files of a folder. Raises UserError if one is missing or damaged."""
-        import sentencepiece
-
-        folder = Path(path)
-        processors, ids = [], []
-        for name in (*cls.FILES, *([cls.TARGET_FILE] if (folder / cls.TARGET_FILE).is_file() else [])):
-            if not (folder / name).is_file():
-                raise UserError(f"{folder} holds no {name}; a Marian vocabulary is {', '.join(cls.FILES)}")
-            try:
-                if name.endswith(".spm"):
-                    processors.append(sentencepiece.SentencePieceProcessor(model_file=str(folder / name)))
-                else:
-                    read = json.loads((folder / name).read_text(encoding="utf-8"))
-                    ids.append({str(piece): int(token) for piece, token in read.items()})
-            except (RuntimeError, OSError, ValueError, TypeError, AttributeError) as error:
-                kind = "a SentencePiece model" if name.endswith(".spm") else "a JSON object of pieces and ids"
-                raise UserError(f"{folder / name} is not {kind}; copy the folder again from where it came") from error
-        return cls(processors[0], processors[1], ids[0], ids[-1])
-
-    def __len__(self) -> int:
-        return 1 + max(*self._source_ids.values(), *self._target_ids.values())
-
-    def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text in the source language, without BOS and EOS."""
-        return [self._source_ids.get(piece, UNKNOWN) for piece in self.pieces(text)]
-
-    def encode_target(self, text: str) -> list[int]:
-        """Returns the ids of a text in the target language, without BOS and EOS."""
-        return [self._target_ids.get(piece, UNKNOWN) for piece in _marian_pieces(self._target, text)]
-
-    def encode_all(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids [token] of many texts in the source language, EOS after each, and their lengths [text]."""
-        ids = [[*self.encode(text), EOS] for text in texts]
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
-
-    def piece(self, token: int) -> str:
-        """Returns the piece that the id of a target token stands for."""
-        return self._target_pieces.get(token, "")
-
-    def pieces(self, text: str) -> list[str]:
-        """Returns what `encode` cuts the text into."""
-        return _marian_pieces(self._processor, text)
-
-    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """Returns the text in the target language up to the first EOS, without PAD, BOS and UNKNOWN."""
-        pieces = [self._target_pieces.get(token, "") for token in _words(ids) if token != UNKNOWN]
-        return cast(str, self._target.decode_pieces(pieces)).replace("\u2581", " ").strip()
-
-
-def _marian_pieces(processor: Any, text: str) -> list[str]:
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
-    end = text.find("<<") + 2 if text.startswith(">>") else 1
-    code = [text[:end]] if end > 1 else []
-    return [*code, *processor.encode(text[end:] if code else text, out_type=str)]
-
-
-def _words(ids: Iterable[int] | np.ndarray) -> list[int]:
+def up_to_eos(ids: Iterable[int] | np.ndarray) -> list[int]:
     """Returns the ids up to the first EOS, without PAD and BOS."""
     before = itertools.takewhile(lambda token: token != EOS, ids)
     return [int(token) for token in before if token not in (PAD, BOS)]
@@ -220,8 +134,8 @@ def train(
 
     Each of the `symbols` becomes one piece, with the space before it, wherever it begins a word. With `lines` it is a
     language model's, and `sentences` are the lines of its text without their ends. The same sentences in the same
-    order give the same vocabulary. Raises UserError when the text does not have so many pieces (`char` then has
-    fewer), or has more different characters than that.
+    order give the same vocabulary. Raises UserError when the text does not have this many pieces (`char` then has
+    fewer), or has more different characters.
     """
     import sentencepiece
 

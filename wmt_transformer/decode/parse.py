@@ -1,7 +1,7 @@
 """Words in, trees out: a translator whose translations are brackets, as a parser (§6.3).
 
-The model writes the brackets of a sentence, with one XX for each word (see `data/trees.py`). Whatever it writes becomes
-a tree over exactly the words that went in. It tells no parts of speech: leaves keep the tags that they are given.
+The model writes the brackets of a sentence, with one XX for each word (see `data/treebanks/trees.py`). Whatever it
+writes becomes a tree over exactly the words that went in. It predicts no parts of speech: leaves keep their tags.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse(
     `constrained` lets the model write nothing but trees over the words.
     """
     lines = [_source(translator, leaves) for leaves in sentences]
-    rule = _rule(translator) if constrained else None
+    rule = _rule(translator, sentences) if constrained else None
     found = translator.n_best(lines, 1, beam_size, alpha, warn, rule=rule)
     return [
         Parse(*trees.restore(best.text.split(), leaves), best.score)
@@ -58,15 +58,14 @@ def check_lengths(translator: Translator, sentences: Sequence[Sequence[Tree]], f
         if pieces >= translator.longest:
             raise UserError(
                 f"line {number} has {pieces} pieces, training saw at most {translator.longest - 1} (data.max_length); "
-                "a tree cannot be put together from parts: give shorter sentences, one a line"
+                "a tree cannot be joined from parts: give shorter sentences, one a line"
             )
 
 
-def _rule(translator: Translator) -> MakeRule:
-    numbered = translator.data.tree_leaves == "numbers"
-    each = 2 if numbered else 1  # tokens of the source for a word
-    names = trees.names(numbered)
-    return tree_rules.for_vocabulary(translator.vocabulary.ids(), names, lambda text: len(text.split()) // each)
+def _rule(translator: Translator, sentences: Sequence[Sequence[Tree]]) -> MakeRule:
+    names = trees.names(translator.data.tree_leaves == "numbers")
+    # Leaves are counted, not words between spaces: a treebank's word may have a no-break space in it.
+    return tree_rules.for_vocabulary(translator.vocabulary.ids(), names, lambda part: len(sentences[part.line - 1]))
 
 
 def _source(translator: Translator, leaves: Sequence[Tree]) -> str:

@@ -23,8 +23,8 @@ from typing import Any, Literal
 import numpy as np
 
 from wmt_transformer.config import Config, ModelConfig, UserError
-from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import MarianVocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
+from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.model.layers import sinusoids
 from wmt_transformer.special_tokens import BOS, EOS, UNKNOWN
@@ -183,7 +183,7 @@ def _array(x: Any) -> np.ndarray:
 
 def _pieces(data: Path) -> tuple[list[str], list[str]]:
     """Returns the pieces of the source and of the target language by id, as the data folder has them."""
-    words = vocabularies.load(data)
+    words = load_vocabulary(data)
     if not isinstance(words, MarianVocabulary):
         shared = list(words.ids())
         return shared, shared

@@ -24,7 +24,7 @@ import numpy as np
 
 from wmt_transformer import checkpoint
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
-from wmt_transformer.data.vocabulary import MarianVocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.experiment import to_json
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table

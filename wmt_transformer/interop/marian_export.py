@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.config import Config, ModelConfig, UserError
-from wmt_transformer.data import vocabulary as vocabularies
-from wmt_transformer.data.vocabulary import MarianVocabulary, Vocabulary
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
+from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian import INSTALL, NAMES, NORM_EPSILON, write_json
@@ -43,7 +44,7 @@ def export(config: Config, params: Any, data: str | os.PathLike[str], output: st
       UserError: the model has no counterpart, the vocabulary is another model's, safetensors is not installed, or
         `output` holds other things or cannot be written.
     """
-    words = vocabularies.load(data)
+    words = load_vocabulary(data)
     model = dataclasses.replace(config.model, vocabulary_size=params["target_embedding"]["table"].shape[0])
     if len(words) != model.vocabulary_size:
         raise UserError(

@@ -49,7 +49,7 @@ def padding_mask(tokens: Int[Array, "batch length"]) -> Bool[Array, "batch 1 1 l
 
 
 class Sentences(NamedTuple):
-    """Where the tokens of rows belong that hold one sentence behind the other, EOS at the end of each."""
+    """Where each token belongs in rows that hold several sentences one after another, each ended by EOS."""
 
     begins: Bool[Array, "batch length"]
     """Whether this is a sentence's first token."""
@@ -60,7 +60,7 @@ class Sentences(NamedTuple):
 
 
 def sentences(tokens: Int[Array, "batch length"]) -> Sentences:
-    """Returns where each token belongs: the EOS before it tell."""
+    """Returns where each token belongs, which follows from the EOS before it."""
     begins = jnp.pad(tokens == EOS, ((0, 0), (1, 0)), constant_values=True)[:, :-1]
     index = jnp.arange(tokens.shape[1])
     first = jax.lax.cummax(jnp.where(begins, index, 0), axis=1)
@@ -94,7 +94,7 @@ def attention(
     """
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     rate = 0.0 if dropout_key is None else dropout_rate
-    attend = cast(Any, _attend)  # whose type is lost on the way through custom_vjp
+    attend = cast(Any, _attend)  # custom_vjp loses its type
     heads_first = [jnp.swapaxes(x, -3, -2) for x in (query, key, value)]
     gathered, exponents, total = attend(rate, *heads_first, mask, dropout_key)
     weights = jax.lax.stop_gradient(exponents * (1.0 / total)[..., None].astype(exponents.dtype))
@@ -107,10 +107,15 @@ def _attend(
 ) -> tuple[Array, Array, Array]:
     """Returns the weighted sums of the values, and the softmax as exponents and their sums; heads before positions.
 
-    On long rows the scores, `[…, heads, target, source]`, are the largest arrays of a layer, so what costs time is
-    how often they are walked through. Dividing the sums `[…, heads, target, v]` instead of the weights, and the
-    gradient below in place of the one that would be derived, leave two walks forward and one backward. No product
-    has the scores turned round: on a CPU that takes twice the time.
+    The plain form, whose value and gradient a test compares with these:
+
+        scores = jnp.where(mask, jnp.einsum("...TK,...SK->...TS", query, key), -1e30)
+        gathered = jnp.einsum("...TS,...SV->...TV", dropout(jax.nn.softmax(scores)), value)
+
+    On long rows the scores, `[…, heads, target, source]`, are the largest arrays of a layer, and time goes by how
+    often they are read or written. Dividing the sums `[…, heads, target, v]` instead of the weights, and the gradient
+    below instead of the derived one, leave two passes forward and one backward. No product takes the scores
+    transposed: on a CPU that takes twice the time.
     """
     return _attend_forward(rate, query, key, value, mask, dropout_key)[0]
 
@@ -136,7 +141,7 @@ def _attend_backward(
     rate: float, saved: tuple[Any, ...], cotangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array, None, None]:
     """With weights P, out = P V and dP = dout Vᵀ, the softmax's gradient is dS = P ∘ (dP - rowsum(dP ∘ P)), where
-    rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source, and the same with dropout between."""
+    rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source; dropout does not change that."""
     query, key, value, dropout_key, exponents, total, scale, gathered = saved
     divided = cotangents[0] * (1.0 / total)[..., None].astype(value.dtype)
     d_value = product(laid_out_transposed(divided), _drop(exponents, rate, dropout_key))
@@ -165,7 +170,7 @@ def attend_to_slots(
     slots: Slots,
     visible: Bool[Array, "batch 1 #hypotheses slots"],
 ) -> Float[Array, "batch hypotheses heads v"]:
-    """Returns what `attention` returns first, for queries of which each is the newest position of a hypothesis."""
+    """Returns the weighted sums that `attention` returns, where each query is the newest position of a hypothesis."""
     dtype, query = query.dtype, jnp.swapaxes(query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype), 1, 2)
     scores = jnp.einsum("BHWK,BHKN->BHWN", query.astype(slots.key.dtype), slots.key, preferred_element_type=jnp.float32)
     scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
@@ -233,7 +238,7 @@ class MultiHeadAttention(nn.Module):
     def from_slots(
         self, x: Float[Array, "batch hypotheses d_model"], slots: Slots, visible: Bool[Array, "batch 1 #w slots"]
     ) -> Float[Array, "batch hypotheses d_model"]:
-        """Returns what each hypothesis' newest position gathers from the slots that it may attend to."""
+        """Returns what the newest position of each hypothesis gathers from the slots that it may attend to."""
         return self.output(attend_to_slots(self.query(x), slots, visible))
 
     def __call__(

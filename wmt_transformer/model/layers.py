@@ -126,7 +126,7 @@ class CachedAttention:
     """Self-attention of one position to those in a cache `[batch, hypotheses, room, heads, width]`.
 
     The position's own keys and values fill slot `index` first; `visible` are the slots that it may attend to. `cache`
-    is the cache as it is behind the call.
+    is the cache after the call.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class DecoderLayer(nn.Module):
 
 
 def stack(layer: type[EncoderLayer] | type[DecoderLayer], config: ModelConfig, count: int) -> list[Any]:
-    """Returns so many layers; with `config.remat` what they compute inside is computed again for the gradient."""
+    """Returns `count` layers; with `config.remat` the gradient computes again what happens inside them."""
     if config.remat:  # `train` is Python's, not an array: the third and the fifth argument
         kind: Any = nn.remat(layer, static_argnums=3 if layer is EncoderLayer else 5)
     else:

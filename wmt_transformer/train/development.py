@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,8 @@ from wmt_transformer.config import Config
 from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.train import metrics
-from wmt_transformer.train.feed import make_batches
+from wmt_transformer.train.host_batches import make_batches
+from wmt_transformer.train.hosts import largest
 from wmt_transformer.train.sharding import place_batch
 
 Evaluate = Callable[[Any], tuple[dict[str, float], str]]
@@ -55,7 +56,28 @@ class Development:
         return measured, text
 
 
+class Scores:
+    """The scores of a run's evaluations, oldest first (higher is better), and what follows from them.
+
+    Only process 0 knows those of earlier starts of the run; what follows is the same in all processes.
+    """
+
+    def __init__(self, so_far: Sequence[float], patience: int) -> None:
+        self._scores, self._patience = list(so_far), patience
+
+    def add(self, score: float) -> None:
+        """Adds the score of the newest evaluation."""
+        self._scores.append(score)
+
+    def out_of_patience(self) -> bool:
+        """Tells whether none of the last `patience` evaluations was better than all before them."""
+        scores, last = self._scores, self._patience
+        stale = last > 0 and len(scores) > last and max(scores[:-last]) >= max(scores[-last:])
+        return bool(largest(stale))
+
+
 def summary(step: int, measured: dict[str, float], text: str) -> str:
+    """Returns an evaluation as people read it: one line, and the text that shows what the model does."""
     line = f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}"
     for name, pattern in {"bleu": "BLEU {:.1f}", "f1": "F1 {:.1f}", "bits_per_byte": "{:.3f} bits per byte"}.items():
         if f"dev/{name}" in measured:

@@ -80,7 +80,7 @@ def main_first() -> Iterator[None]:
     Where process 0 fails the others raise UserError and do not enter the block.
     """
     if not is_main():
-        if any_of(0):
+        if largest(0):
             raise UserError("process 0 could not begin; it says why")
         yield
         return
@@ -89,7 +89,7 @@ def main_first() -> Iterator[None]:
         yield
         failed = 0
     finally:
-        any_of(failed)
+        largest(failed)
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def failing_alone() -> Iterator[None]:
         raise
 
 
-def any_of(value: int) -> int:
+def largest(value: int) -> int:
     """Returns the largest of the numbers that the processes give, the same in all of them."""
     if jax.process_count() == 1:
         return value
@@ -127,7 +127,7 @@ def check_same(what: str, fingerprint: str) -> None:
     others = [index for index, theirs in enumerate(everyone) if (theirs != everyone[0]).any()]
     if others:
         named = ", ".join(map(str, others))
-        raise UserError(f"{what} of process {named} differs from process 0's; give all of them the same files")
+        raise UserError(f"{what} of process {named} differs from that of process 0; give all of them the same files")
 
 
 def _connect(**known: Any) -> None:

@@ -3,7 +3,7 @@
 The logits are the largest array of a Transformer: 25,000 target tokens by 37,000 pieces are 3.7 GB in float32,
 and their gradient as much again. Here they never exist all at once: for each slice of the tokens the logits, the
 loss and the loss's gradient are computed together, so the vocabulary product is done once in each direction
-(nothing is recomputed) and one slice of logits is alive at a time.
+(nothing is recomputed) and one slice of logits is in memory at a time.
 
 The target distribution is q = (1 - ε) onehot(y) + ε / V, the smoothing of Szegedy et al. (2016, §7) that the
 paper cites. All results are sums over real tokens; the caller divides once, by the tokens of the whole batch.
@@ -70,7 +70,13 @@ def _slice_terms(
     target: Int[Array, " tokens"],
     smoothing: float,
 ) -> tuple[LossSums, Float[Array, "tokens vocabulary"]]:
-    """Returns the sums of one slice, and d loss / d logits."""
+    """Returns the sums of one slice, and d loss / d logits.
+
+    The plain form, whose value and gradient a test compares with these:
+
+        q = (1 - smoothing) * jax.nn.one_hot(target, V) + smoothing / V
+        loss = -(q * jax.nn.log_softmax(states @ table.T)).sum(-1)
+    """
     logits = jnp.einsum("ND,VD->NV", states, table, preferred_element_type=jnp.float32)
     real = (target != PAD).astype(jnp.float32)
     highest, total = jax.lax.platform_dependent(logits, cuda=highest_and_total_in_one_walk, default=highest_and_total)
@@ -152,7 +158,7 @@ def _forward(
         return (jax.tree.map(jnp.add, sums, now), d_table), product(gradient, compute)
 
     # The table's gradient is summed as [d_model, vocabulary], from transposed states: the small operand is the one
-    # that is turned round.
+    # to transpose.
     start = (LossSums(*[jnp.zeros((), jnp.float32)] * 4), jnp.zeros(table.shape[::-1], jnp.float32))
     pieces = (_sliced(states, slices, shards), _sliced(target, slices, shards))
     (sums, d_table), d_states = jax.lax.scan(add, start, pieces)

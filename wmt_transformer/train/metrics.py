@@ -155,7 +155,7 @@ class Trace:
         self._running = False
 
     def after(self, step: int, measured: Any) -> None:
-        """Starts or ends the trace behind this step, whose result is `measured`."""
+        """Starts or ends the trace after this step, whose result is `measured`."""
         if step in (self._traced.start, self._traced.stop) and self._traced:
             import jax
 
@@ -219,8 +219,10 @@ class ProgressBar:
     def report(
         self, step: int, loss: float, tokens_per_second: float, chips: int = 1, utilisation: float | None = None
     ) -> None:
-        """Shows the loss and the speed of the steps since the last report, also of each of several chips, and where
-        the chips are known the share of their peak that the model's FLOPs took (MFU)."""
+        """Shows the loss and the speed of the steps since the last report, in all and for each of several chips.
+
+        `utilisation` is the share of the chips' peak that the model's FLOPs took (MFU).
+        """
         text = f"loss {loss:.3f}  {tokens_per_second:,.0f} tokens/s"
         text += f" ({tokens_per_second / chips:,.0f} a chip)" if chips > 1 else ""
         text += "" if utilisation is None else f"  MFU {utilisation:.1%}"

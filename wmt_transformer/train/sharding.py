@@ -2,7 +2,7 @@
 
 Three axes: `data` and `fsdp` split the rows of a batch, `fsdp` also every large parameter and its moments (ZeRO,
 Rajbhandari et al. 2020), `tensor` splits heads, hidden units and vocabulary (Shoeybi et al. 2019). XLA derives every
-transfer between devices from the places below.
+transfer between devices from the table below.
 """
 
 import re
@@ -55,7 +55,7 @@ def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
 
 
 def row_shards(mesh: Mesh) -> int:
-    """Returns over how many devices the rows of a batch are split."""
+    """Returns the number of devices over which the rows of a batch are split."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
@@ -69,9 +69,9 @@ def check_rows(batch_multiple: int, mesh: Mesh) -> None:
 
 
 def row_slice(mesh: Mesh) -> tuple[int, int]:
-    """Returns which slice of a batch's rows this process reads, and into how many slices they are cut.
+    """Returns the index of the slice of a batch's rows that this process reads, and the number of slices.
 
-    Processes whose devices stand along `tensor` alone hold the same rows and read the same slice.
+    Processes whose devices differ along `tensor` only hold the same rows and read the same slice.
     """
     mine = sorted(
         {
@@ -83,7 +83,9 @@ def row_slice(mesh: Mesh) -> tuple[int, int]:
     shards = row_shards(mesh)
     first, count = mine[0], len(mine)
     if mine != list(range(first, first + count)) or shards % count or first % count:
-        raise UserError("the devices of a host do not stand together on the mesh; let --mesh.tensor divide a host's")
+        raise UserError(
+            "the devices of one host are not neighbours on the mesh; choose a --mesh.tensor that divides their number"
+        )
     return first // count, shards // count
 
 

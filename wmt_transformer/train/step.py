@@ -55,7 +55,7 @@ def gradients(
 ) -> tuple[LossSums, Any]:
     """Returns the sums over the batch and the gradient of its mean loss a token.
 
-    With `accumulation` > 1 the rows are taken in so many micro-batches whose gradients are added; the one
+    With `accumulation` > 1 the rows are split into that many micro-batches, whose gradients are added; the one
     division is by the tokens of the whole batch, so the result is that of one large batch.
     """
 
@@ -107,7 +107,7 @@ def make_train_step(
         norm = norm_of(gradient)
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
-        # A gradient that is not finite would spoil parameters and moments for good: they stay as they were.
+        # A gradient that is not finite would ruin parameters and moments for good: they stay as they were.
         finite = jnp.isfinite(norm)
         old = (state.params, state.optimizer)
         params, moments = jax.tree.map(lambda now, before: jnp.where(finite, now, before), (params, moments), old)
@@ -141,5 +141,5 @@ def make_eval_step(model: Model, mesh: Mesh) -> Callable[[Any, Batch], LossSums]
     def step(params: Any, batch: Batch) -> LossSums:
         return loss_sums(model, params, batch, smoothing=0.0, row_shards=row_shards(mesh))
 
-    # Parameters are taken as they lie.
+    # Parameters keep whatever sharding they have.
     return jax.jit(step, in_shardings=(None, by_rows(mesh)), out_shardings=replicated(mesh))

@@ -17,10 +17,10 @@ import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import vocabulary
-from wmt_transformer.data.corpora import Split
+from wmt_transformer.data.corpora.corpus import Split
 from wmt_transformer.data.documents import corpora as documents
 from wmt_transformer.data.documents.windows import TokenStream
-from wmt_transformer.data.prepare import make, print_to_stderr, read_manifest
+from wmt_transformer.data.manifest import make, print_to_stderr, read_manifest
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.special_tokens import EOS
 
@@ -46,7 +46,8 @@ def prepare(
 
     Raises UserError for whatever is wrong with the text or the vocabulary; `folder` is then as it was before.
     """
-    make(data, Path(folder), report, lambda building: _build(data, building, report))
+    files = documents.local_files(data)
+    make(data, Path(folder), files, report, lambda building: _build(data, building, report))
     return open_prepared(folder)
 
 
@@ -110,7 +111,7 @@ def _sample(texts: Iterator[str], lines: int, most: int) -> Iterator[str]:
 
 
 def _write(path: Path, words: Vocabulary, texts: Iterator[str], dtype: str) -> int:
-    """Writes the ids of every text and EOS behind it; returns how many ids these are."""
+    """Writes the ids of every text, EOS after it; returns how many ids these are."""
     count = 0
     with open(path, "wb") as file:
         for text in texts:

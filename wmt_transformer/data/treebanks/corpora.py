@@ -24,7 +24,7 @@ from wmt_transformer.data.treebanks.trees import Tree
 SECTIONS = {"train": range(2, 22), "dev": range(22, 23), "test": range(23, 24)}
 """The standard sections of the Wall Street Journal."""
 _SECTION_FOLDERS = (".", "wsj", "mrg/wsj", "parsed/mrg/wsj")
-"""Where the folders 00 to 24 lie below the one that the user names: LDC99T42 has the last."""
+"""Where the folders 00 to 24 are, below the one that the user names: LDC99T42 has the last."""
 
 
 class _Public(NamedTuple):
@@ -176,7 +176,7 @@ def _files(data: DataConfig, patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _matches(data: DataConfig, patterns: tuple[str, ...]) -> list[Path]:
-    """Returns the files of these names, in their order; * stands for any letters."""
+    """Returns the files of these names, in their order; * matches any letters."""
     folder = glob.escape(str(_folder(data)))
     paths = [sorted(glob.glob(str(Path(folder, Path(pattern).expanduser())))) for pattern in patterns]
     return [Path(path) for path in itertools.chain(*paths) if Path(path).is_file()]

@@ -53,7 +53,7 @@ def tab_separated(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         columns = line.rstrip("\r\n").split("\t")
         if len(columns) < 2:
-            raise UserError(f"{path} line {number} has no tab; expected source<TAB>target")
+            raise UserError(f"{path}, line {number} has no tab; expected source<TAB>target")
         yield columns[0], columns[1]
 
 
