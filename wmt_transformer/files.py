@@ -65,14 +65,16 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
 
 
 def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    """Returns a file's bytes, those of the text that it holds where it is compressed; the caller closes it."""
-    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
-    packed = path.suffix == ".gz" or file.peek(2)[:2] == _GZIP  # which UTF-8 cannot begin with
+    """Returns the bytes of a file or a pipe, unpacked where it is compressed by gzip; the caller closes it."""
+    with contextlib.ExitStack() as failed:
+        file = failed.enter_context(open(path, "rb"))
+        packed = path.suffix == ".gz" or file.peek(2)[:2] == _GZIP  # which UTF-8 cannot begin with
+        failed.pop_all()
     if not packed:
         return file
-    text = gzip.GzipFile(fileobj=file, mode="rb")
-    text.myfileobj = file  # which is then closed together with it
-    return text
+    unpacked = gzip.GzipFile(fileobj=file, mode="rb")
+    unpacked.myfileobj = file  # closed with it
+    return unpacked
 
 
 @contextlib.contextmanager
@@ -382,3 +384,21 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def gone_if_failed(workdir: Path) -> Iterator[None]:
+    """Takes away a work folder that was not there before, and those above it, where what is inside fails.
+
+    Whatever was written into it stays, and the folder with it; a lock counts as nothing.
+    """
+    missing = [path for path in (workdir, *workdir.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if missing and workdir.is_dir() and [path.name for path in workdir.iterdir()] == [".lock"]:
+            (workdir / ".lock").unlink()
+        for path in missing:
+            with contextlib.suppress(OSError):  # it is not empty, or was never made
+                path.rmdir()
+        raise

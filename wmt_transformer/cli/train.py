@@ -14,7 +14,7 @@ from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import locked, whole_bytes, whole_file
+from wmt_transformer.files import gone_if_failed, locked, whole_bytes, whole_file
 from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:
@@ -116,8 +116,9 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.data.runs import prepare_data
 
     settings = _settings(options, overrides)
-    experiment.check_same_run(Path(options.workdir), settings)
-    prepare_data(settings, Path(options.workdir), say)
+    with gone_if_failed(Path(options.workdir)), locked(Path(options.workdir)):
+        experiment.check_same_run(Path(options.workdir), settings)
+        prepare_data(settings, Path(options.workdir), say)
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
