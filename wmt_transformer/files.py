@@ -48,7 +48,7 @@ def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
     if not packed:
         return file
     text = gzip.GzipFile(fileobj=file, mode="rb")
-    text.myfileobj = file  # which is then closed together with it
+    text.myfileobj = file  # pyright: ignore[reportAttributeAccessIssue]  which is then closed together with it
     return text
 
 
