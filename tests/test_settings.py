@@ -120,7 +120,7 @@ def test_any_override_of_model_or_training_is_refused_or_gives_a_step_that_can_b
         return  # would be lowered one after another, or needs as many rows
     mesh, model = make_mesh(config.mesh), build(config.model)
     update = optimizer(config.train, config.model.d_model)
-    rows = jax.ShapeDtypeStruct((4 * config.train.accumulation, 8), "int32")
+    rows: typing.Any = jax.ShapeDtypeStruct((4 * config.train.accumulation, 8), "int32")
     with jax.set_mesh(mesh):
         step = make_train_step(model, update, config.train, mesh)
         state = abstract_state(model, update, mesh)

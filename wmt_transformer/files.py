@@ -73,7 +73,7 @@ def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
     if not packed:
         return file
     unpacked = gzip.GzipFile(fileobj=file, mode="rb")
-    unpacked.myfileobj = file  # closed with it
+    unpacked.myfileobj = file  # pyright: ignore[reportAttributeAccessIssue]  closed with it
     return unpacked
 
 
