@@ -5,7 +5,7 @@ BIN := .venv/bin
 # What the tests install: `make test EXTRAS=test,interop` compares with torch, transformers and CTranslate2 as well.
 EXTRAS ?= test
 
-.PHONY: help quickstart test test-all lint format ci clean
+.PHONY: help quickstart test test-all test-newest lint format ci clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -19,6 +19,19 @@ test: .venv/.installed-test  ## Install, then run the tests
 test-all: .venv/.installed-test  ## Install, then run the tests, slow ones included
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
+test-newest:  ## Run the tests with the newest JAX, on Python 3.13 or 3.12; skipped where there is neither
+	@if [ -z "$(NEWEST)" ]; then \
+	  echo "make: found no Python 3.13 or 3.12, which the newest JAX needs: not tested with it"; \
+	else \
+	  $(MAKE) --no-print-directory test-with-newest; \
+	fi
+
+.PHONY: test-with-newest
+test-with-newest:  # in an environment made anew, as what is newest changes
+	"$(NEWEST)" -m venv --clear .venv-newest
+	$(call install,.venv-newest,.[test])
+	.venv-newest/bin/python -m pytest -n auto --dist loadfile
+
 lint: .venv/.installed-test  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -28,10 +41,10 @@ format: .venv/.installed-test  ## Mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: lint test  ## What .ci/run does
+ci: lint test test-newest  ## What .ci/run does
 
-clean:  ## Remove the virtual environment and caches; runs/ stays
-	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis
+clean:  ## Remove the virtual environments and caches; runs/ stays
+	rm -rf .venv .venv-newest dist build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python of 3.11 to 3.13 that can make a virtual environment; `make PYTHON=/path/to/python` overrides.
@@ -50,15 +63,21 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	  exit 1; \
 	fi
 
+# Python 3.13 or 3.12, by its name or from pyenv, whose `python3.13` runs only where that version is chosen.
+NEWEST = $(shell for version in 3.13 3.12; do \
+	  for python in python$$version "$$(pyenv prefix $$version 2>/dev/null)/bin/python"; do \
+	    if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then command -v "$$python"; exit; fi; done; done)
+
+# $(call install,environment,what)
 define install
-	@if command -v uv >/dev/null 2>&1; then uv pip install --python $(BIN)/python -e '$(1)'; \
-	else $(BIN)/python -m pip install --disable-pip-version-check -e '$(1)'; fi
-	@touch $@
+	@if command -v uv >/dev/null 2>&1; then uv pip install --python $(1)/bin/python -e '$(2)'; \
+	else $(1)/bin/python -m pip install --disable-pip-version-check -e '$(2)'; fi
 endef
 
 .venv/.installed: pyproject.toml | .venv/bin/python
-	$(call install,.)
+	$(call install,.venv,.)
+	@touch $@
 
 .venv/.installed-test: pyproject.toml | .venv/bin/python
-	$(call install,.[$(EXTRAS)])
-	@touch .venv/.installed
+	$(call install,.venv,.[$(EXTRAS)])
+	@touch $@ .venv/.installed

@@ -159,14 +159,13 @@ class Ours:
         self._model = dataclasses.replace(MODEL, compute_dtype=compute_dtype)
 
     def decode(self, sources: Ids, case: Case) -> Ids:
-        from wmt_transformer.decode import batched, sampling
+        from wmt_transformer.decode import batched
         from wmt_transformer.decode.lines import Part
 
         extra = DecodeConfig().extra_length if case.length is None else case.length - len(sources[0])
         settings = DecodeConfig(beam_size=case.beam_size, alpha=ALPHA, extra_length=extra)
         parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sources, 1)]
-        search: Any = dict(count=1, sampler=sampling.Greedy(), seed=1, alignments=False)
-        outputs = batched.decode((self._model,), (self._params,), parts, settings, sys.maxsize, **search)
+        outputs = batched.decode((self._model,), (self._params,), parts, batched.Request(settings))
         return [output.ids for [output] in outputs]
 
 

@@ -74,7 +74,7 @@ def decode(rows: int = 8, beam_size: int = 4, length: int = 32) -> dict[str, flo
     """Returns seconds of the beam search of `rows` sources of 16 tokens for outputs of `length`."""
     import jax
 
-    from wmt_transformer.decode import batched, sampling
+    from wmt_transformer.decode import batched
     from wmt_transformer.decode.lines import Part
     from wmt_transformer.model.transformer import Transformer
 
@@ -82,10 +82,9 @@ def decode(rows: int = 8, beam_size: int = 4, length: int = 32) -> dict[str, flo
     params = jax.jit(Transformer(SMALL).init)(jax.random.key(1), *[np.ones((1, 1), np.int32)] * 2)["params"]
     parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sources, 1)]
     settings = DecodeConfig(beam_size=beam_size, extra_length=length - 16)
-    search: Any = dict(count=1, sampler=sampling.Greedy(), seed=1, alignments=False)
 
     def once() -> None:
-        outputs = batched.decode((SMALL,), (params,), parts, settings, sys.maxsize, **search)
+        outputs = batched.decode((SMALL,), (params,), parts, batched.Request(settings))
         assert {len(output.ids) for [output] in outputs} == {length}  # random weights never end by themselves
 
     once()  # compiles

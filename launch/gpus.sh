@@ -5,7 +5,7 @@
 #   GPUS=0,1 launch/gpus.sh wmt14_en_de_base --workdir runs/base          on these alone
 #
 # First it checks that JAX sees the GPUs that the driver sees. A run that was stopped by a signal (exit code 143 or
-# 130) goes on when the same command is given again. DRY_RUN=1 prints the commands and runs none.
+# 130) continues when the same command is given again. DRY_RUN=1 prints the commands and runs none.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -21,5 +21,5 @@ else
   expected=$(nvidia-smi --list-gpus | wc -l)
 fi
 expected=$((expected))
-run "$BIN/python" -c "import jax; n = len(jax.devices('gpu')); assert n == $expected, f'JAX sees {n} of $expected GPUs; install the extra: pip install -e .[cuda]'"
+run "$BIN/python" -c "import jax; n = sum(d.platform == 'gpu' for d in jax.devices()); assert n == $expected, f'JAX sees {n} of $expected GPUs; install the extra: pip install -e .[cuda], or .[cuda12] for drivers before 580 and a V100'"
 run exec "$BIN/wmt-transformer" train "$@"

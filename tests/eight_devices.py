@@ -17,7 +17,6 @@ from jax.sharding import Mesh
 from wmt_transformer.config import DecodeConfig, MeshConfig, TrainConfig
 from wmt_transformer.decode import batched
 from wmt_transformer.decode.lines import Part
-from wmt_transformer.decode.sampling import Greedy
 from wmt_transformer.train import optimizer, sharding, state, step
 
 # With the TPU's kernels in one of the two: they have to be told how they are split.
@@ -50,12 +49,7 @@ def translations(params, mesh: Mesh | None) -> list:
                 (model.config,),
                 (params,),
                 parts,
-                DecodeConfig(beam_size=beam, extra_length=4),
-                99,
-                count=beam,
-                sampler=Greedy(),
-                seed=1,
-                alignments=False,
+                batched.Request(DecodeConfig(beam_size=beam, extra_length=4), count=beam, positions=99),
             )
             for beam in (4, 1)
         ]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmt_transformer.decode import beam
+from wmt_transformer.decode import beam, token_scores
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 Scored = list[tuple[tuple[int, ...], float]]  # hypotheses of one sentence and their scores, best first
@@ -240,7 +240,7 @@ def test_the_best_by_chunks_are_those_of_a_whole_sort(size: int, count: int, for
     ):
         there = [place for place in forbidden if place < size]
         values[..., there] = 9.0  # they would be the best
-        best, places = beam.top(jnp.asarray(values, jnp.float32), count, forbidden)
+        best, places = token_scores.top(jnp.asarray(values, jnp.float32), count, forbidden)
         values = values.astype(np.float32)
         values[..., there] = -np.inf
         order = np.argsort(-values, axis=-1, kind="stable")[..., :count]  # of equals, the first

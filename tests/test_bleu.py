@@ -41,6 +41,45 @@ def test_tokenised_bleu_is_not_smoothed():
     assert scores.sacrebleu > 0.0
 
 
+CHINESE = ["一个穿红衬衫的男人在骑自行车。", "两只狗在公园里奔跑。"]
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-CN", "zh_Hant", "cmn"])
+def test_chinese_is_scored_by_its_own_tokeniser(language: str):
+    # To 13a each sentence is one token: not one 4-gram, so the score is 0 even where one letter is wrong.
+    assert bleu.sacrebleu_score(CHINESE, CHINESE)[0] == 0.0
+    scores = bleu.score(CHINESE, CHINESE, language)
+    assert scores.sacrebleu == pytest.approx(100.0) and "|tok:zh|" in scores.signature
+    assert scores.tokenized_bleu is None and "Moses" in (scores.note or "")
+    assert set(scores.report()) == {"sacrebleu", "signature", "chrf", "chrf_signature", "note"}
+
+
+def test_a_chinese_score_equals_the_hand_count():
+    # 我 爱 北 京 。 against 我 爱 南 京 。: 4 of 5 letters, 2 of 4 pairs (我爱, 京。), no longer n-gram; sacreBLEU's
+    # smoothing gives the zeros 1 / (2 * 3) and 1 / (4 * 2).
+    found, _ = bleu.sacrebleu_score(["我爱北京。"], ["我爱南京。"], tokenize=bleu.tokenizer_of("zh")[0])
+    assert found == pytest.approx(100 * (4 / 5 * 2 / 4 * 1 / 6 * 1 / 8) ** 0.25)
+
+
+@pytest.mark.parametrize(
+    ("language", "module", "wanted"),
+    [("ja", "MeCab", "ja-mecab"), ("ko", "mecab_ko", "ko-mecab"), ("th", None, "char")],
+)
+def test_languages_without_spaces_have_a_score_with_and_without_the_usual_tokeniser(
+    language: str, module: str | None, wanted: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == module else object())
+    scores = bleu.score(["ฉันรักเธอ"], ["ฉันรักเธอ"], language)
+    assert scores.sacrebleu == pytest.approx(100.0) and "|tok:char|" in scores.signature
+    assert ("pip install 'sacrebleu[" in (scores.note or "")) == (module is not None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert bleu.tokenizer_of(language)[0] == wanted
+
+
+def test_other_languages_are_scored_by_13a():
+    assert {bleu.tokenizer_of(language) for language in ("en", "de", "fr", "cs", "vi", "pt-BR")} == {("13a", None)}
+
+
 def test_moses_rules_are_those_of_the_language():
     # French Moses keeps the elision whole, German Moses makes the apostrophe a token of its own.
     # fr: l' homme voit la mer bleue    5/6, 3/5, 2/4, 1/3 of the n-grams: the product is 1/12
@@ -133,7 +172,7 @@ def test_each_score_of_the_report_has_its_signature():
 def test_compounds_are_split_in_german_only():
     assert not any("compound" in name for name in bleu.score(["un porte-clés"], ["un porte-clés"], "fr").report())
     bleu.check_compound_split("de")
-    with pytest.raises(UserError, match=r"German only, and the target is 'fr'.*English-French ones of tokens as they"):
+    with pytest.raises(UserError, match=r"German only, and the target is 'fr'.*English-French ones have not"):
         bleu.check_compound_split("fr")
 
 
@@ -203,7 +242,7 @@ def test_evaluate_refuses_compounds_in_french_and_files_of_different_length(tmp_
     files = ("--hypotheses", tmp_path / "one", "--references", tmp_path / "two", "--language", "fr")
     message = refused(capsys, "evaluate", *files, "--compound-split")
     assert "German only" in message and "English-French" in message
-    assert "1 translations for 2 references" in refused(capsys, "evaluate", *files)
+    assert "1 translation for 2 references" in refused(capsys, "evaluate", *files)
 
 
 def test_files_of_different_length_are_refused_with_both_counts():

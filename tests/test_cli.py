@@ -1,5 +1,6 @@
 """The commands as a user types them: a tiny run from text to scores, resuming, averaging, and every mistake."""
 
+import gzip
 import io
 import json
 import os
@@ -94,14 +95,74 @@ def test_evaluate_scores_a_split_and_a_pair_of_files_alike(toy, capsys):
     assert of_files.items() <= of_split.items()
 
 
+def test_two_files_are_scored_without_a_word_of_the_paper(toy, tmp_path, capsys):
+    (tmp_path / "zh").write_text("我爱北京。\n", encoding="utf-8")
+    (tmp_path / "en").write_text("I love Beijing .\n")
+    for language in ("zh", "en"):
+        files = ("--hypotheses", tmp_path / language, "--references", tmp_path / language, "--language", language)
+        assert run("evaluate", *files) == 0
+        out = capsys.readouterr().out
+        assert "paper's" not in out and "French" not in out and "100.00" in out
+    capsys.readouterr()
+    assert run("evaluate", "--workdir", toy / "run") == 0  # another corpus than the paper's
+    assert "paper's" not in capsys.readouterr().out
+
+
+def test_evaluate_takes_the_split_that_a_corpus_has(toy, copy, capsys):
+    for side in ("en", "de"):
+        (copy / "data" / f"test.{side}").write_text("")
+    assert run("evaluate", "--workdir", copy, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "dev"
+    assert "has no test split; it has dev: give --split dev" in refused(
+        capsys, "evaluate", "--workdir", copy, "--split", "test"
+    )
+
+
+def test_a_checkpoint_that_is_not_the_newest_is_named(toy, copy, tmp_path, capsys):
+    text = ("translate", "--workdir", copy, "red cat")
+    assert run(*text) == 0
+    assert "is used" not in capsys.readouterr().err  # the average's newest step is the run's
+    assert run("average", "--workdir", copy, "--steps", 6, 9, "--no-scores") == 0
+    capsys.readouterr()
+    for command in (
+        text,
+        ("evaluate", "--workdir", copy),
+        ("export-embeddings", "--workdir", copy, "--output", tmp_path / "e"),
+    ):
+        assert run(*command) == 0
+        err = capsys.readouterr().err
+        assert "the averaged checkpoint, step 9, is used; the newest is step 12" in err, command
+    assert run(*text[:3], "--checkpoint", "9", "red cat") == 0
+    assert "is used" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.txt.gz"])
+def test_translations_do_not_depend_on_how_the_input_is_written(toy, tmp_path, capsys, name):
+    expected = translated(capsys, toy, b"red cat\nthe dog sees\n", tmp_path / name)
+    for text in (b"\xef\xbb\xbfred cat\nthe dog sees\n", b"red cat\r\nthe dog sees\r\n", b"red cat\nthe dog sees"):
+        assert translated(capsys, toy, text, tmp_path / name) == expected
+    (tmp_path / "damaged.gz").write_bytes(gzip.compress(b"red cat\n" * 1000)[:-20])
+    arguments = ("translate", "--workdir", toy / "run", "--input", tmp_path / "damaged.gz")
+    capsys.readouterr()
+    assert run(*arguments) == 2
+    assert "damaged.gz is damaged" in capsys.readouterr().err
+
+
+def translated(capsys, toy: Path, text: bytes, path: Path) -> str:
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    capsys.readouterr()
+    assert run("translate", "--workdir", toy / "run", "--input", path) == 0
+    return capsys.readouterr().out
+
+
 def test_settings_that_do_not_exist_or_do_not_fit_are_refused(toy, tmp_path, capsys):
     config = toy / "toy.py"
     assert "multi30k_en_de" in refused(capsys, "train", "nonesuch", "--workdir", tmp_path)
     assert "did you mean --model.dropout" in refused(
         capsys, "train", config, "--workdir", tmp_path, "--model.droput", "1"
     )
-    assert "expected float" in refused(capsys, "train", config, "--workdir", tmp_path, "--model.dropout", "high")
-    assert "expected int" in refused(capsys, "train", config, "--workdir", tmp_path, "--train.steps=many")
+    assert "a number, 0 or more" in refused(capsys, "train", config, "--workdir", tmp_path, "--model.dropout", "high")
+    assert "a whole number" in refused(capsys, "train", config, "--workdir", tmp_path, "--train.steps=many")
     assert "--workdir" in refused(capsys, "train", config)
     assert "VERB" in refused(capsys, "trian")
 
@@ -169,3 +230,21 @@ def test_a_tpu_compiler_without_a_tpu_is_passed_over(monkeypatch, capsys, chips,
     monkeypatch.setattr("glob.glob", lambda pattern: [chip for chip in chips if "accel" in pattern])
     assert run("paper", "--help") == 0
     assert os.environ.get("JAX_PLATFORMS") == platforms
+
+
+def test_a_run_says_what_it_does_before_its_first_report_and_where_its_trace_is(toy, tmp_path, capsys):
+    workdir = tmp_path / "w"
+    assert run("train", toy / "toy.py", "--workdir", workdir, "--profile", "--train.steps", 8) == 0
+    lines = capsys.readouterr().err.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("step 1/8 "))
+    assert any(line.endswith("compiling the first step") for line in lines[:first])
+    assert first < next(index for index, line in enumerate(lines) if line.startswith("step 4/8 "))
+    (trace,) = (line.split()[7].rstrip(":") for line in lines if line.startswith("the trace of steps"))
+    assert Path(trace).is_file() and trace.endswith(".trace.json.gz")
+    assert not any(line.startswith("note:") for line in lines)  # the batch of the paper is that of its family
+
+
+def test_a_run_of_the_papers_family_is_told_that_its_batch_is_not_the_papers(toy, tmp_path, capsys):
+    workdir = tmp_path / "w"
+    assert run("train", toy / "toy.py", "--workdir", workdir, "--family", "paper", "--train.steps", 4) == 0
+    assert "are made for about 25,000" in capsys.readouterr().err

@@ -199,14 +199,14 @@ def test_a_translation_runs_decoder_completes_its_translation_as_the_translator_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_tokens": 0}, "0 tokens were asked for"),
+        ({"num_tokens": 0}, "num_tokens is 0"),
         ({"temperature": -0.5}, "temperature is -0.5"),
         ({"top_k": 0}, "top-k is 0"),
         ({"top_p": 1.5}, "top-p is 1.5"),
         ({"repetition_penalty": 0.0}, "repetition penalty is 0.0"),
         ({"seed": -1}, "seed is -1"),
         ({"stop": [""]}, "stop string is empty"),
-        ({"prompt": "a rose, " * 9}, f"and the model's context room for {CONTEXT - 1}; shorten it, or keep its last"),
+        ({"prompt": "a rose, " * 9}, f"and the model's context holds {CONTEXT - 1}; shorten it, or keep its last"),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(changes, message):

@@ -17,10 +17,13 @@ import pytest
 from wmt_transformer import experiment
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
+from wmt_transformer.data.corpora import built_in, multi30k, wmt14
+from wmt_transformer.data.corpora.corpus import Split
+from wmt_transformer.data.corpora.tatoeba import split_by_components
 from wmt_transformer.files import cache_folder
 
 
-def load(split: corpora.Split = "train", **settings) -> list[tuple[str, str]]:
+def load(split: Split = "train", **settings) -> list[tuple[str, str]]:
     return list(corpora.load(DataConfig(**settings), split))
 
 
@@ -76,15 +79,15 @@ def test_sides_of_different_length_are_refused_with_both_counts(tmp_path, en, de
 
 def test_text_that_is_not_utf8_is_refused_with_file_and_line(tmp_path):
     write(tmp_path, a_en="one\ntwo\n", a_de=b"eins\nzw\xe4i\n", a_de_gz=b"\xff\n")
-    with pytest.raises(UserError, match=r"a\.de line 2 is not UTF-8 \(byte 3 is 0xe4\)"):
+    with pytest.raises(UserError, match=r"a\.de, line 2 is not UTF-8 \(byte 3 is 0xe4\)"):
         load(**text_files(tmp_path, "a.en", "a.de"))
-    with pytest.raises(UserError, match=r"a\.de\.gz line 1 is not UTF-8"):
+    with pytest.raises(UserError, match=r"a\.de\.gz, line 1 is not UTF-8"):
         load(**text_files(tmp_path, "a.en", "a.de.gz"))
 
 
 def test_a_tsv_line_without_a_tab_is_refused_with_its_number(tmp_path):
     write(tmp_path, a_tsv="a\tb\nno tab here\n")
-    with pytest.raises(UserError, match=r"a\.tsv line 2 has no tab"):
+    with pytest.raises(UserError, match=r"a\.tsv, line 2 has no tab"):
         load(**text_files(tmp_path, "a.tsv"))
 
 
@@ -137,7 +140,7 @@ def test_every_corpus_and_direction_has_a_config_value():
     import typing
 
     known = typing.get_args(typing.get_type_hints(DataConfig)["corpus"])
-    assert set(corpora.DIRECTIONS) | {"files", "trees", "shakespeare", "text"} == set(known)
+    assert set(corpora.CORPORA) | {"shakespeare", "text"} == set(known)
 
 
 # ---- The phrasebook
@@ -148,9 +151,9 @@ def test_the_phrasebook_gives_the_languages_asked_for_and_as_many_pairs(source, 
     settings = {"corpus": "phrasebook", "source": source, "target": target, "train_pairs": 50}
     from wmt_transformer.data import phrasebook
 
-    sentences = list(phrasebook.generate("train", 50, corpora.PHRASEBOOK_SEED))
+    sentences = list(phrasebook.generate("train", 50, built_in.SEED))
     assert load(**settings) == [(getattr(s, source), getattr(s, target)) for s in sentences]
-    assert len(load("dev", **settings)) == corpora.PHRASEBOOK_PAIRS["dev"]
+    assert len(load("dev", **settings)) == built_in.PAIRS["dev"]
 
 
 # ---- Multi30k
@@ -166,7 +169,7 @@ def test_multi30k_is_read_from_a_folder_in_any_direction(tmp_path):
 
 
 def test_multi30k_files_are_the_official_ones(data_folder):
-    for name, (size, sha256) in corpora._MULTI30K_FILES.items():
+    for name, (size, sha256) in multi30k._FILES.items():
         content = (data_folder / "multi30k" / name).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (size, sha256)
 
@@ -178,8 +181,8 @@ def test_multi30k_is_downloaded_once_and_verified(tmp_path, monkeypatch, server)
         f"train.{language}.gz": (len(data), hashlib.sha256(data).hexdigest())
         for language, data in zip(("en", "de"), content, strict=True)
     }
-    monkeypatch.setattr(corpora, "_MULTI30K_URL", server.url + "/{}")
-    monkeypatch.setattr(corpora, "_MULTI30K_FILES", pins)
+    monkeypatch.setattr(multi30k, "_URL", server.url + "/{}")
+    monkeypatch.setattr(multi30k, "_FILES", pins)
     monkeypatch.setenv("WMT_TRANSFORMER_CACHE", str(tmp_path))
     for _ in range(2):
         assert load(corpus="multi30k") == [("a dog", "ein Hund")]
@@ -222,7 +225,7 @@ def test_tatoeba_is_split_so_that_no_sentence_occurs_in_two_splits(tmp_path):
 def test_new_sentences_at_tatoeba_leave_the_others_in_their_split():
     old = [(f"Sentence {n}.", f"Satz {n}.") for n in range(2000)]
     new = [(f"New {n}.", f"Neu {n}.") for n in range(500)]
-    before, after = corpora._split_by_components(old), corpora._split_by_components(new + old)
+    before, after = split_by_components(old), split_by_components(new + old)
     for split, pairs in before.items():
         assert set(pairs) <= set(after[split])
 
@@ -230,7 +233,7 @@ def test_new_sentences_at_tatoeba_leave_the_others_in_their_split():
 def test_the_real_tatoeba_is_split_without_leaks(data_folder):
     settings = {"corpus": "tatoeba", "path": str(data_folder / "tatoeba"), "target": "fr"}
     pairs = load("train", **settings)[:40_000] + load("dev", **settings)
-    splits = corpora._split_by_components(pairs)
+    splits = split_by_components(pairs)
     train, dev = splits["train"], splits["dev"] + splits["test"]
     assert 0.01 < len(dev) / len(pairs) < 0.04
     for side in (0, 1):
@@ -302,7 +305,7 @@ def test_the_files_to_fetch_by_hand_are_those_that_tfds_expects():
     from tensorflow_datasets.core.download import checksums
 
     known = checksums.get_all_url_infos()
-    for address, (_, size, sha256) in corpora._WMT14_FILES.items():
+    for address, (_, size, sha256) in wmt14.FILES.items():
         assert (int(known[address].size), known[address].checksum) == (size, sha256)
         assert known[address].filename == address.rpartition("/")[2]  # TFDS looks for it by this name
 

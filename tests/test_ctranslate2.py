@@ -21,8 +21,10 @@ from wmt_transformer import checkpoint, cli
 from wmt_transformer.cli.interop import export_ctranslate2
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.data.prepare import open_prepared
-from wmt_transformer.data.vocabulary import MarianVocabulary, normalise
+from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.decode.beam import length_penalty
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.evaluate import bleu
@@ -269,7 +271,7 @@ def test_a_run_imported_from_marian_keeps_its_two_vocabularies(run: Path, tmp_pa
     """The ids of the target are another order of the source's, so that a mix-up of the two changes every word."""
     workdir, output = tmp_path / "run", tmp_path / "model"
     shutil.copytree(run, workdir)
-    shared = vocabularies.load(workdir / "data").ids()
+    shared = load_vocabulary(workdir / "data").ids()
     (workdir / "data" / "vocabulary.model").rename(workdir / "data" / "source.spm")
     shutil.copyfile(workdir / "data" / "source.spm", workdir / "data" / "target.spm")
     turned = {piece: i if i < 4 else len(shared) + 3 - i for piece, i in shared.items()}
@@ -331,7 +333,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert "holds no run" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ctranslate2", None)  # as if it were not installed
     assert command("--workdir", run, "--output", tmp_path / "model") == 2
-    assert "pip install 'wmt-transformer[interop]'" in capsys.readouterr().err
+    assert "pip install 'ctranslate2>=4.6'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 

@@ -43,12 +43,12 @@ def echoed(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """Puts an echo in the model's place; yields the list of shapes that it was called with."""
     shapes = []
 
-    def echo(params: Any, source: np.ndarray, *_: Any, **settings: Any) -> tuple[beam.Hypotheses, None]:
-        shapes.append((*source.shape, settings["rooms"][-1]))
-        count = settings["num_results"]
-        tokens = np.pad(source, ((0, 0), (0, settings["rooms"][-1] - source.shape[1])))[:, None]
-        scores = np.tile(-np.arange(count, dtype=np.float32), (len(source), 1))
-        return beam.Hypotheses(jnp.asarray(tokens.repeat(count, axis=1)), jnp.asarray(scores)), None
+    def echo(params: Any, batch: batched.Batch, *, program: batched.Program) -> tuple[beam.Hypotheses, None]:
+        source, longest = np.asarray(batch.source), program.cache_lengths[-1]
+        shapes.append((*source.shape, longest))
+        tokens = np.pad(source, ((0, 0), (0, longest - source.shape[1])))[:, None]
+        scores = np.tile(-np.arange(program.count, dtype=np.float32), (len(source), 1))
+        return beam.Hypotheses(jnp.asarray(tokens.repeat(program.count, axis=1)), jnp.asarray(scores)), None
 
     monkeypatch.setattr(batched, "_decode", echo)
     yield shapes
@@ -82,9 +82,9 @@ def test_scores_are_length_normalised_teacher_forced_log_probabilities(params: A
         ids = [*vocabulary.encode(sentence(seed, words)), EOS]
         row[: len(ids)] = ids
     limits = np.array([20, 20, 12, 0], np.int32)
-    settings: Any = dict(models=(MODEL,), beam_size=3, num_results=2, rooms=(24,), covered=False, alignments=False)
-    rest: Any = (None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 2), np.int32))
-    found, _ = batched._decode((params,), source, limits, *rest, sampler=sampling.Greedy(), **settings)
+    batch: Any = (source, limits, None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 2), np.int32))
+    program = batched.Program((MODEL,), sampling.Greedy(), 3, 2, cache_lengths=(24,), covered=False, alignments=False)
+    found, _ = batched._decode((params,), batched.Batch(*batch), program=program)
     tokens, scores = map(np.asarray, found)
     for rank in range(2):
         target = jnp.asarray(tokens[:, rank])
@@ -267,7 +267,7 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
 
 
 @pytest.mark.parametrize(
-    ("longest", "hypotheses", "rooms"),
+    ("longest", "hypotheses", "lengths"),
     [
         (10, 128, (10,)),
         (23, 128, (23,)),
@@ -279,8 +279,8 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
         (1000, 4, (512, 1000)),
     ],
 )
-def test_the_rooms_of_a_cache(longest: int, hypotheses: int, rooms: tuple[int, ...]):
-    assert batched.rooms_up_to(longest, hypotheses) == rooms
+def test_the_lengths_of_a_cache(longest: int, hypotheses: int, lengths: tuple[int, ...]):
+    assert batched.cache_lengths(longest, hypotheses) == lengths
 
 
 def test_batches_are_decoded_side_by_side_in_bfloat16_on_several_cores(monkeypatch: pytest.MonkeyPatch):
@@ -304,13 +304,13 @@ def test_batches_side_by_side_find_what_one_after_the_other_finds(
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_the_rooms_of_the_cache_do_not_change_what_is_found(
+def test_the_lengths_of_the_cache_do_not_change_what_is_found(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, beam_size: int
 ):
     text = [sentence(seed, 2 + 3 * seed) for seed in range(4)]
     found, compiled = [], cast(Any, batched._decode)
     for smaller in ((), (4, 8)):
-        monkeypatch.setattr(batched, "rooms_up_to", lambda longest, _, smaller=smaller: (*smaller, longest))
+        monkeypatch.setattr(batched, "cache_lengths", lambda longest, _, smaller=smaller: (*smaller, longest))
         compiled.clear_cache()
         found.append(translator.n_best(text, beam_size, beam_size))
     compiled.clear_cache()

@@ -64,7 +64,9 @@ def imported(path: Path, only_at_module_level: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} uses a relative import; the house writes them out"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        if not (only_at_module_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        later |= isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"  # which no run imports
+        if not (only_at_module_level and later):
             pending += ast.iter_child_nodes(node)
     return names
 
@@ -168,7 +170,7 @@ def test_a_wheel_holds_code_configs_type_marker_licence_and_command(wheel: Path)
         names = set(archive.namelist())
         (commands,) = (name for name in names if name.endswith("entry_points.txt"))
         assert "wmt-transformer = wmt_transformer.cli:main" in archive.read(commands).decode()
-    code = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
+    code = {str(path.relative_to(ROOT)) for ending in ("py", "txt") for path in PACKAGE.rglob(f"*.{ending}")}
     configs = {f"wmt_transformer/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
     assert code | configs | {"wmt_transformer/py.typed", "wmt_transformer/visualize/page.html"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -180,6 +182,8 @@ def test_an_installed_wheel_finds_its_configs_from_an_unrelated_folder(wheel: Pa
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    script = "from wmt_transformer import config; print(config.__file__, experiment.load('multi30k_en_de').name)"
+    script = (
+        "from wmt_transformer import config, experiment; print(config.__file__, experiment.load('multi30k_en_de').name)"
+    )
     found = run_python(script, cwd=elsewhere, path=installed)
     assert found == [str(installed / "wmt_transformer" / "config.py"), "multi30k_en_de"]

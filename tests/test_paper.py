@@ -161,7 +161,7 @@ def test_files_that_are_no_reports_are_refused(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "a.json").write_text("{")
     assert "a.json is not a report" in refused(capsys, "paper", "--reports", tmp_path)
     write(tmp_path, "a.json", training={"seconds": 1})
-    with pytest.raises(UserError, match=r"a\.json: training needs .*; devices is none"):
+    with pytest.raises(UserError, match=r"a\.json: training needs .*; devices is not one"):
         paper.read_reports(tmp_path)
     (tmp_path / "a.json").write_text('{"config": "quickstart"}')
     with pytest.raises(UserError, match=r"a\.json is not a report: family is missing"):

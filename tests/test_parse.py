@@ -8,6 +8,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 from commands import refused, run
 
@@ -15,9 +16,9 @@ from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.treebanks import trees
 from wmt_transformer.data.treebanks.words import leaves
 from wmt_transformer.decode.generate import Translator
-from wmt_transformer.decode.lines import Translation
+from wmt_transformer.decode.lines import Part, Translation
 from wmt_transformer.decode.parse import parse
-from wmt_transformer.evaluate.runs import scored
+from wmt_transformer.evaluate.runs import Decoding, scored
 from wmt_transformer.experiment import to_json
 from wmt_transformer.visualize.trees import outline, svg
 
@@ -103,7 +104,7 @@ def test_a_constrained_model_writes_nothing_but_trees(workdir, capsys):
     (one,) = json.loads(capsys.readouterr().out)["parses"]
     assert not any(one["repairs"].values()) and one["words"] == ["The", "cat", "sees", "."]
     with pytest.raises(UserError, match="wmt14 is no treebank"):
-        scored(cast(Translator, None), [], Config(), beam_size=1, constrained=True)
+        scored(cast(Translator, None), [], Config(), Decoding(constrained=True))
 
 
 def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):
@@ -153,6 +154,19 @@ def test_what_cannot_be_parsed_is_refused(workdir, capsys, tmp_path):
     )
     assert not (tmp_path / "x.svg").exists()
     assert "not both" in refused(capsys, "parse", "--workdir", workdir, "--input", tmp_path / "x", "a")
+
+
+def test_a_word_with_a_space_that_is_none_in_trees_is_one_leaf(workdir, monkeypatch):
+    rules = []
+
+    def n_best(self, lines, *_, rule, **__):
+        rules.append(rule([Part(1, 0, lines[0], [], [], 0)], np.array([30], np.int32)))
+        return [[Translation("(S XX XX XX )S", -1.0)]]
+
+    monkeypatch.setattr(Translator, "n_best", n_best)
+    words = ["1\u00a01/2", "or", "2\u00a03/4"]  # as treebanks have them: only ASCII space separates words
+    (one,) = parse(Translator.load(workdir), [leaves(words)], constrained=True)
+    assert rules[0].leaves.tolist() == [3] and one.tree.words() == words and not any(one.repairs)
 
 
 def test_whatever_the_model_writes_becomes_a_tree_over_the_words(workdir, monkeypatch):

@@ -137,7 +137,7 @@ def evalb_output(evalb: Path, rules: Path, gold: Path, parses: Path, max_length:
 
 
 def our_sentences(gold: Path, parses: Path) -> list[parsing.Sentence]:
-    pairs = zip(parsing.numbered_trees(str(gold)), parsing.numbered_trees(str(parses)), strict=True)
+    pairs = zip(parsing.numbered_trees(str(gold)), parsing.numbered_trees(str(parses), predicted=True), strict=True)
     return [parsing.compare(one, other) for (_, one), (_, other) in pairs if one]
 
 
@@ -194,7 +194,9 @@ def gold_and_parses(golds: Iterable[Tree], draw: random.Random) -> list[tuple[st
         parse = str(Tree("TOP", tuple(parts)) if len(parts) > 1 else parts[0])
         chance = draw.random()
         if chance < 0.02:
-            parse = ""
+            parse = draw.choice(["", "(())", "()", "(TOP)", "(S1 ())"])  # a parser that failed
+        elif chance < 0.03:
+            parse = parse.removesuffix(")") + " (NP))"  # a constituent without words
         elif chance < 0.04:
             parse = parse.replace("the)", "teh)")
         if all(len(line) < 5000 and line.count("(") < 200 for line in (str(gold), parse)):
@@ -287,6 +289,15 @@ def test_the_verb_prints_evalbs_summary_or_one_json_object(write: Callable[..., 
     assert (short["recall"], short["sentences"], short["max_length"]) == (100.0, 1, 3)
 
 
+@pytest.mark.parametrize("failed", ["", "(())", "()", "( ( ) )", "(TOP)", "(S1 ())"])
+def test_a_failed_parse_is_a_skipped_sentence_however_a_parser_writes_it(
+    failed: str, write: Callable[..., list[object]], capsys
+):
+    assert run(*write("(S (N x))\n(S (N y))\n", f"(S (N x) (NP))\n{failed}\n"), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sentences"], found["skipped"], found["errors"], found["f1"]) == (2, 1, 0, 100.0)
+
+
 def test_trees_may_stand_over_several_lines(write: Callable[..., list[object]], capsys):
     treebank = "\n( (S \n    (NP (NN x) )\n    (VP (VB y) )))\n\n( (S (NN z)))\n"
     assert run(*write(treebank, treebank), "--json") == 0
@@ -296,8 +307,8 @@ def test_trees_may_stand_over_several_lines(write: Callable[..., list[object]], 
 @pytest.mark.parametrize(
     ("gold", "parses", "said"),
     [
-        ("(S (N x))\n(S (N y))\n", "(S (N x))\n", "has 2 trees and .*parses.txt 1: number 2 stands alone"),
-        ("(S (N x))\n", "(S (N x))\n\n", "has 1 trees and .*parses.txt 2: number 2 stands alone"),
+        ("(S (N x))\n(S (N y))\n", "(S (N x))\n", "has 2 trees and .*parses.txt 1: number 2 has no other"),
+        ("(S (N x))\n", "(S (N x))\n\n", "has 1 tree and .*parses.txt 2: number 2 has no other"),
         ("(S (N x))\n(S (N y))\n", "(S (N x))\n(S (N z))\n", "parses.txt, line 2: 'z' where .* has 'y'"),
         ("(S (N x) (N y))\n", "(S (N x))\n", "parses.txt, line 1: no more words where .* has 'y'"),
         ("(S (N x))\n", "(S (N x)\n", "parses.txt, line 1, column 1"),
@@ -319,4 +330,4 @@ def test_words_that_only_one_tree_takes_for_punctuation_are_said_to_be_errors(
 ):
     assert run(*write("(S (N x) (. .))\n", "(S (N x) (N .))\n"), "--json") == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["errors"] == 1 and "1 sentences are not scored, the first is number 1" in err
+    assert json.loads(out)["errors"] == 1 and "1 sentence not scored, the first is number 1" in err

@@ -16,10 +16,6 @@ from wmt_transformer.data.phrasebook import words as phrasebook_words
 from wmt_transformer.data.phrasebook.choices import ACTORS, HABITS, OBJECTS, STATED, SUBJECTS
 from wmt_transformer.data.phrasebook.clauses import Clause, being, english, french, german
 from wmt_transformer.data.phrasebook.grammar import (
-    NEVER,
-    NOT,
-    YES,
-    Words,
     an,
     both,
     contract,
@@ -30,6 +26,7 @@ from wmt_transformer.data.phrasebook.grammar import (
     relative,
     subject_pronoun,
 )
+from wmt_transformer.data.phrasebook.parts import NEVER, NOT, YES, Words
 from wmt_transformer.data.phrasebook.words import ADJECTIVES, BY_NAME, DITRANSITIVE, MODALS, NOUNS, VERBS
 
 ADJECTIVE = {adjective.en: adjective for adjective in ADJECTIVES}

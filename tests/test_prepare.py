@@ -256,7 +256,7 @@ def test_a_file_that_the_system_really_refuses_is_one_line_and_leaves_nothing(da
 
 
 def test_what_a_killed_run_left_behind_is_cleared_away(data, tmp_path):
-    leftover = tmp_path / ".data.building"
+    leftover = tmp_path / ".data.new"
     leftover.mkdir()
     (leftover / "train.tokens").write_bytes(b"half")
     prepare(data, tmp_path / "data", quiet)

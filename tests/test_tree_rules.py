@@ -121,7 +121,7 @@ def test_a_vocabularys_brackets_and_leaves_are_found_among_its_pieces():
         "(S": 13,
     }
     parts = [Part(line=1, number=0, text="X1 The X2 cat X1 sat", source=[], prefix=[], first_word=0)]
-    make = for_vocabulary(pieces, ["X1", "X2"], lambda text: len(text.split()) // 2)
+    make = for_vocabulary(pieces, ["X1", "X2"], lambda part: len(part.text.split()) // 2)
     rules = make(parts, np.array([9, 0], np.int32))
     assert (rules.leaves.tolist(), rules.limits.tolist()) == ([3, 0], [9, 0])
     assert rules.closing.tolist() == [-1, -1, -1, 5, -1, -1, 7, *[-1] * 7]  # nothing closes (X

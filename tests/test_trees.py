@@ -45,14 +45,14 @@ def test_words_and_leaves_come_in_the_order_of_the_sentence():
     ("text", "message"),
     [
         ("(S (NN a)\n", r"here, line 7, column 1: this tree is never closed; 1 closing"),
-        ("(S (NN a)))", r"here, line 7, column 11: '\)' stands outside any tree"),
-        ("\n  word", r"here, line 8, column 3: 'word' stands outside any tree"),
+        ("(S (NN a)))", r"here, line 7, column 11: '\)' is outside any tree"),
+        ("\n  word", r"here, line 8, column 3: 'word' is outside any tree"),
         ("(S ())", r"here, line 7, column 5: an empty tree"),
         ("(S (NN))", r"here, line 7, column 7: an empty tree"),
         ("()", r"here, line 7, column 2: an empty tree"),
-        ("(NN two words)", r"here, line 7, column 9: unexpected 'words'; a word stands in brackets of its own"),
+        ("(NN two words)", r"here, line 7, column 9: unexpected 'words'; a word is in brackets of its own"),
         ("(S (NN a) b)", r"here, line 7, column 11: unexpected 'b'"),
-        ("(S a (NN b))", r"here, line 7, column 6: a bracket behind the word 'a'"),
+        ("(S a (NN b))", r"here, line 7, column 6: a bracket after the word 'a'"),
     ],
 )
 def test_what_is_no_tree_is_named_with_file_line_and_column(text, message):

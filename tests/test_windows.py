@@ -101,7 +101,7 @@ def test_shakespeare_is_split_as_usual(data_folder):
 def test_what_is_wrong_with_the_text_is_said_in_one_line(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"fine\ncaf\xe9\n")
     for changes, message in [
-        ({"train_files": ("latin.txt",)}, r"latin\.txt line 2 is not UTF-8 \(byte 4 is 0xe9\)"),
+        ({"train_files": ("latin.txt",)}, r"latin\.txt, line 2 is not UTF-8 \(byte 4 is 0xe9\)"),
         ({"train_files": ("none.txt",)}, "there is no file"),
         ({"train_files": ()}, "names no file"),
         ({"path": str(tmp_path / "nowhere")}, "is not a folder"),

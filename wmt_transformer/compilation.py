@@ -1,12 +1,17 @@
-"""Compiled programs, kept between runs: a second start is spared the first one's compilation."""
+"""What comes before JAX is asked for devices: is the driver new enough; compiled programs are kept between runs."""
 
 from __future__ import annotations
 
+from wmt_transformer.cuda import check_driver
 from wmt_transformer.files import cache_folder
 
 
 def use_compilation_cache() -> None:
-    """Keeps what JAX compiles in the cache folder."""
+    """Keeps what JAX compiles in the cache folder: a second start is spared the first one's compilation.
+
+    Raises UserError where the NVIDIA driver is too old for the CUDA that is installed.
+    """
+    check_driver()
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))

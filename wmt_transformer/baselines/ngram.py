@@ -1,4 +1,4 @@
-"""A Markov chain over tokens: the next one's distribution given the last `order` tokens, by counting (Shannon 1948).
+"""A Markov chain over tokens: the distribution of the next token given the last `order`, by counting (Shannon 1948).
 
 A table with a row for every possible context has `size ** order` rows; nearly all of them are empty, so only the
 n-grams that occur are kept, sorted, one level for each length of context. A context is the number of its entry in
@@ -9,7 +9,8 @@ Without smoothing the probabilities are the counts' ratios. `AddK` adds k to eve
 takes a discount off every count and gives it to the context that is shorter by its first token, whose tokens count by
 how many different tokens they follow (Kneser and Ney 1995; interpolated, as in Chen and Goodman 1998, §2.7).
 
-`start_cache` and `step` are those of the neural language model: the same samplers and the same scorer take both.
+A document begins with `order` times BOS and ends with EOS. `start_cache` and `step` are those of the neural language
+model, so the same samplers and the same scorer work with both.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from wmt_transformer.config import UserError
+from wmt_transformer.decode.sampling import Sample, generate
 from wmt_transformer.special_tokens import BOS, EOS, PAD
-
-"""As in every vocabulary; a document begins behind `order` times BOS and ends with EOS."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +48,11 @@ COUNTS = AddK()
 
 @dataclasses.dataclass(frozen=True)
 class KneserNey:
-    """Interpolated Kneser-Ney, one discount a level.
+    """Interpolated Kneser-Ney, one discount for each level.
 
     `discounts` are those of contexts of 0, 1, … `order` tokens. None estimates each as n1 / (n1 + 2 n2), where n1 and
-    n2 n-grams of the level have a count of 1 and of 2 (Ney et al. 1994); where there are none such it is 0.5. What is
-    taken from the level without context goes to all tokens evenly, so that none is impossible.
+    n2 n-grams of the level have a count of 1 and of 2 (Ney et al. 1994), and uses 0.5 where n1 or n2 is 0. The
+    discount of the level without context goes to all tokens evenly, so that none is impossible.
     """
 
     discounts: tuple[float, ...] | None = None
@@ -71,7 +71,16 @@ class Level(NamedTuple):
     counts: np.ndarray
     """[n] how often; 0 for those that end in BOS, which is never predicted."""
     followed: np.ndarray
-    """[n] how many different tokens stand before the n-gram: the count that Kneser-Ney takes below the top."""
+    """[n] how many different tokens precede the n-gram: the count that Kneser-Ney uses below the top level."""
+
+
+class ContextRow(NamedTuple):
+    """A row of the table: a context, and the tokens seen after it."""
+
+    context: tuple[int, ...]
+    tokens: np.ndarray
+    counts: np.ndarray
+    probabilities: np.ndarray
 
 
 class NGram:
@@ -106,7 +115,7 @@ class NGram:
         return np.array([*[BOS] * self.order, *tokens][len(tokens) :], np.int64)
 
     def probabilities(self, contexts: np.ndarray) -> np.ndarray:
-        """Returns the distribution `[n, size]` of the token behind each of the contexts `[n, order]`, in float64."""
+        """Returns the distribution `[n, size]` of the token after each of the contexts `[n, order]`, in float64."""
         found = np.full((len(contexts), self.size), 1 / (self.size - 2))
         found[:, [PAD, BOS]] = 0.0
         if isinstance(self.smoothing, AddK):
@@ -127,8 +136,8 @@ class NGram:
             found[row.rows, row.tokens] += kept
         return found
 
-    def table(self) -> list[tuple[tuple[int, ...], np.ndarray, np.ndarray, np.ndarray]]:
-        """Returns the contexts that occur, each with the tokens seen behind it, their counts and probabilities."""
+    def table(self) -> list[ContextRow]:
+        """Returns the contexts that occur, each with the tokens seen after it, their counts and probabilities."""
         contexts = [()]
         for level in self.levels[: self.order]:
             contexts = [(*contexts[key // self.size], int(key % self.size)) for key in level.keys]
@@ -137,7 +146,7 @@ class NGram:
             tokens, counts = part
             if len(tokens):
                 (p,) = self.probabilities(np.array([context], np.int64).reshape(1, -1))
-                found.append((context, tokens, counts, p[tokens]))
+                found.append(ContextRow(context, tokens, counts, p[tokens]))
         return found
 
     def log_probabilities(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -146,7 +155,7 @@ class NGram:
         edged = np.concatenate([np.full(self.order, BOS), document])
         contexts = edged[np.arange(len(document))[:, None] + np.arange(self.order)]
         found = np.empty(len(document))
-        rows = max(1, (1 << 24) // self.size)  # of distributions at once: 128 MB
+        rows = max(1, _PROBABILITIES_AT_ONCE // self.size)
         for start in range(0, len(document), rows):
             some = slice(start, start + rows)
             chosen = self.probabilities(contexts[some])[np.arange(len(document[some])), document[some]]
@@ -159,9 +168,9 @@ class NGram:
         return jnp.full((batch, hypotheses, self.order), BOS, jnp.int32)
 
     def step(self, tokens: Any, cache: Array, index: Any) -> tuple[Array, Array]:
-        """Returns log-probabilities `[B, W, size]` behind each context, whose newest tokens `[B, W]` are given, and it.
+        """Returns the log-probabilities `[B, W, size]` after each context, and the contexts.
 
-        The first `tokens` of a document are BOS. The look-up is NumPy's, on the host.
+        `tokens` `[B, W]` are the newest of each context, at first BOS. NumPy looks them up, on the host.
         """
         cache = jnp.concatenate([cache, tokens[..., None]], axis=-1)[..., 1:]
         shape = jax.ShapeDtypeStruct((*tokens.shape, self.size), jnp.float32)
@@ -174,8 +183,27 @@ class NGram:
             found = np.log(self.probabilities(flat))
         return found.reshape(*contexts.shape[:2], self.size).astype(np.float32)
 
+    def sample(self, count: int, seed: int) -> list[list[int]]:
+        """Returns documents drawn from the chain, `count` tokens in all, ends included; the last one may be cut."""
+        if not 0 <= seed < 2**32:
+            raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
+
+        @jax.jit
+        def draw(number: int) -> Array:
+            keys = jax.random.fold_in(jax.random.key(seed), number)[None]
+            longest: Any = dict(max_lengths=jnp.array([count]), max_length=count)
+            found = generate(self.step, self.start_cache(1), **longest, bos=BOS, eos=EOS, sampler=Sample(), keys=keys)
+            return found.tokens[0, 0]
+
+        documents, left = [], count
+        while left > 0:  # where a document ends early, another one begins
+            ids = np.asarray(draw(len(documents)))[:left]
+            documents.append(ids.tolist())
+            left -= np.count_nonzero(ids)
+        return documents
+
     def _row(self, length: int, contexts: np.ndarray, counts: np.ndarray) -> _Row:
-        """Returns the entries of a level behind the last `length` tokens of each context; none for unseen ones."""
+        """Returns the entries of a level after the last `length` tokens of each context; none for unseen ones."""
         labels = np.zeros(len(contexts), np.int64)
         for level, token in zip(self.levels, contexts[:, self.order - length :].T, strict=False):
             key = labels * self.size + token
@@ -201,6 +229,10 @@ class NGram:
         counts = level.counts if length == self.order else level.followed
         once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
         return once / (once + 2 * twice) if once and twice else 0.5
+
+
+_PROBABILITIES_AT_ONCE = 1 << 24
+"""In float64 they take 128 MB."""
 
 
 class _Row(NamedTuple):
@@ -231,7 +263,7 @@ def _count(tokens: np.ndarray, order: int, size: int) -> tuple[Level, ...]:
 
 
 def _split(level: Level, contexts: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the tokens and counts behind each context of a level, those that are predicted."""
+    """Returns the tokens that are predicted after each context of a level, and their counts."""
     seen = level.counts > 0
     keys, counts = level.keys[seen], level.counts[seen]
     edges = np.searchsorted(keys, np.arange(1, contexts) * size)
@@ -239,10 +271,10 @@ def _split(level: Level, contexts: int, size: int) -> list[tuple[np.ndarray, np.
 
 
 def check_memory(tokens: int, order: int, size: int) -> None:
-    """Raises UserError where counting so many tokens may need more memory than is free; the message says how much.
+    """Raises UserError where counting a text of `tokens` tokens may need more memory than is free; it says how much.
 
-    Of each level at most as many n-grams occur as the text has tokens; each takes 24 bytes, and counting one level
-    another 64 a token.
+    A level has at most as many n-grams as the text has tokens. Each takes 24 bytes, and counting a level takes another
+    64 bytes a token.
     """
     entries = sum(min(tokens, size**length) for length in range(1, 1 + min(order, 16)))
     entries += tokens * (order + 1 - min(order, 16))
@@ -255,7 +287,7 @@ def check_memory(tokens: int, order: int, size: int) -> None:
 
 
 def free_memory() -> int:
-    """Returns the bytes of memory that are free or can be freed; all there is where the system does not say."""
+    """Returns the bytes of memory that are free or can be freed; all the memory where the system does not say."""
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024

@@ -1,6 +1,7 @@
 """Words or characters as tokens: a vocabulary that is a list of what occurs in one text.
 
 It has the interface of `data.vocabulary.Vocabulary`, and its special ids. What does not occur in that text is UNKNOWN.
+A document is a line where tokens are words, and the whole text where they are characters.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from wmt_transformer.files import read_lines
 from wmt_transformer.special_tokens import EOS, UNKNOWN
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 """What PAD, BOS, EOS and UNKNOWN, ids 0 to 3, are called."""
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+
+
+def documents(path: str, words: bool) -> list[str]:
+    """Returns the documents of a text file (see `read_lines`): its lines, or all of it as one."""
+    lines = list(read_lines(path))
+    return [line for line in lines if line.strip()] if words else ["\n".join([*lines, ""])]
 
 
 class Units:
@@ -36,7 +44,7 @@ class Units:
         return dict(self._ids)
 
     def pieces(self, text: str) -> list[str]:
-        """Returns what `encode` cuts the text into: characters, or words and single marks without the spaces."""
+        """Returns what `encode` gives ids: characters, or words and single marks without the spaces."""
         return _WORD.findall(text) if self._words else list(text)
 
     def encode(self, text: str) -> list[int]:

@@ -1,13 +1,20 @@
-"""Verbs that show how a model goes on: generate, predict-next."""
+"""Verbs that continue a text: generate, predict-next."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.streams import say
 from wmt_transformer.compilation import use_compilation_cache
+
+if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
+    from wmt_transformer.decode.completion import LanguageModel
+
+BAR = 40
+"""Characters of the bar of probability 1."""
 
 
 def add(verb: AddVerb) -> None:
@@ -16,30 +23,42 @@ def add(verb: AddVerb) -> None:
         sub = verb(run)
         sub.add_argument("--workdir", required=True, help="folder of the run")
         sub.add_argument("--checkpoint", help="average, best, latest, or a step (default: the average, else the best)")
-        sub.add_argument("--prompt", metavar="TEXT", default="", help="the text to go on from")
+        sub.add_argument("--prompt", metavar="TEXT", default="", help="the text to continue")
         sub.add_argument("--source", metavar="TEXT", help="the sentence to translate, for a translation run")
         sub.add_argument(
-            "--keep-last", action="store_true", help="of a prompt longer than the context keep the last tokens"
+            "--keep-last", action="store_true", help="use the last tokens of a prompt that is longer than the context"
         )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         if run is predict_next:
             sub.add_argument("--top", metavar="N", type=positive, default=10, help="how many (default: %(default)s)")
         else:
-            sub.add_argument("--num-tokens", metavar="N", type=positive, default=200, help="(default: %(default)s)")
             sub.add_argument(
-                "--temperature", metavar="T", type=float, default=1.0, help="below 1 surer, above 1 less; 0 is greedy"
+                "--num-tokens",
+                metavar="N",
+                type=positive,
+                default=200,
+                help="most tokens to write (default: %(default)s)",
+            )
+            sub.add_argument(
+                "--temperature",
+                metavar="T",
+                type=float,
+                default=1.0,
+                help="below 1 more certain, above 1 less; 0 is greedy",
             )
             sub.add_argument("--top-k", metavar="K", type=int, help="draw from the K most probable tokens")
-            sub.add_argument("--top-p", metavar="P", type=float, help="draw from the likeliest tokens of total P")
+            sub.add_argument("--top-p", metavar="P", type=float, help="draw from the most probable tokens of total P")
             sub.add_argument(
-                "--repetition-penalty", metavar="X", type=float, help="p ** X for tokens that are there already"
+                "--repetition-penalty", metavar="X", type=float, help="p ** X for tokens that are in the text already"
             )
             sub.add_argument("--stop", metavar="TEXT", action="append", default=[], help="end where this text appears")
-            sub.add_argument("--seed", metavar="N", type=int, default=1, help="what is drawn (default: %(default)s)")
+            sub.add_argument(
+                "--seed", metavar="N", type=int, default=1, help="of the random draws (default: %(default)s)"
+            )
 
 
 def generate(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Writes on where a prompt stops, token by token."""
+    """Continues a prompt, token by token."""
     model = _load(options)
     pieces = model.stream(
         [options.prompt],
@@ -70,15 +89,15 @@ def predict_next(options: argparse.Namespace, overrides: list[str]) -> None:
         return
     from rich.cells import cell_len
 
-    shown = [json.dumps(one.text, ensure_ascii=False) for one in found]  # in quotes: spaces and line breaks are seen
+    shown = [json.dumps(one.text, ensure_ascii=False) for one in found]  # in quotes, to show spaces and line breaks
     width = max(map(cell_len, shown))
     for text, one in zip(shown, found, strict=True):
-        bar = "█" * round(40 * one.probability) or "▏"
+        bar = "█" * round(BAR * one.probability) or "▏"
         print(f"{text}{' ' * (width - cell_len(text))}  {one.probability:6.1%}  {bar}")
 
 
-def _load(options: argparse.Namespace) -> Any:
+def _load(options: argparse.Namespace) -> LanguageModel:
     from wmt_transformer.decode.completion import LanguageModel
 
     use_compilation_cache()
-    return LanguageModel.load(options.workdir, options.checkpoint, options.source)
+    return LanguageModel.load(options.workdir, options.checkpoint, options.source, say)

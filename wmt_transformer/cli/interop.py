@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb
 from wmt_transformer.cli.streams import say
@@ -49,12 +50,11 @@ def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def export_marian(options: argparse.Namespace, overrides: list[str]) -> None:
     """Writes a run as a Hugging Face Marian model, which `transformers` loads."""
-    from wmt_transformer import checkpoint
     from wmt_transformer.interop import marian_export
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)
-    params = checkpoint.load_params(workdir, options.checkpoint)
+    params = _params(workdir, options.checkpoint)
     marian_export.export(settings, params, workdir / "data", options.output)
     say(f"wrote {options.output}: MarianMTModel.from_pretrained({options.output!r}) loads it, and MarianTokenizer too")
 
@@ -74,12 +74,11 @@ def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> Non
     Its length penalty is not ours: for translations of about n pieces, alpha n / (n + 6) comes nearest to our alpha.
     A model imported from Marian has source.spm and target.spm in place of vocabulary.model, and normalises by itself.
     """
-    from wmt_transformer import checkpoint
     from wmt_transformer.interop import ctranslate2
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)
-    params = checkpoint.load_params(workdir, options.checkpoint)
+    params = _params(workdir, options.checkpoint)
     ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
     say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")
 
@@ -88,21 +87,32 @@ def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None
     """Writes a run's embeddings as word2vec text, which gensim's KeyedVectors loads."""
     import numpy as np
 
-    from wmt_transformer import checkpoint
-    from wmt_transformer.data import embeddings, vocabulary
+    from wmt_transformer.data import embeddings
+    from wmt_transformer.data.marian_vocabulary import MarianVocabulary
+    from wmt_transformer.data.runs import load_vocabulary
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)
-    words = vocabulary.load(workdir / "data")
-    if isinstance(words, vocabulary.MarianVocabulary):
+    words = load_vocabulary(workdir / "data")
+    if isinstance(words, MarianVocabulary):
         raise UserError(
             f"{workdir} was imported from Marian, whose pieces have ids of their own; export-marian keeps both"
         )
-    params = checkpoint.load_params(workdir, options.checkpoint)
-    side = options.side if settings.model.tied_embeddings != "all" else "target"
-    table = np.asarray(params[f"{side}_embedding"]["table"])
-    names = sorted(words.ids(), key=words.ids().__getitem__)
     with whole_file(options.output) as out:
+        params = _params(workdir, options.checkpoint)
+        side = options.side if settings.model.tied_embeddings != "all" else "target"
+        table = np.asarray(params[f"{side}_embedding"]["table"])
+        names = sorted(words.ids(), key=words.ids().__getitem__)
         embeddings.write(out, names, table)
     say(f"wrote {options.output}: {len(table):,} pieces, {table.shape[1]} numbers each")
     say(f"gensim.models.KeyedVectors.load_word2vec_format({options.output!r}) loads it")
+
+
+def _params(workdir: Path, which: str | None) -> Any:
+    """Returns the parameters of a checkpoint, and says which it is where it is not the newest."""
+    from wmt_transformer import checkpoint
+    from wmt_transformer.decode.runs import older_than_newest
+
+    if used := older_than_newest(workdir, which):
+        say(used)
+    return checkpoint.load_params(workdir, which)

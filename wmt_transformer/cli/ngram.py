@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.cli.streams import picture_format, save_picture, say
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
+from wmt_transformer.files import whole_bytes
+from wmt_transformer.messages import number_of
+
+if TYPE_CHECKING:  # they bring JAX, which `--help` should not wait for
+    from wmt_transformer.baselines.ngram import AddK, ContextRow, KneserNey, NGram
+    from wmt_transformer.baselines.units import Units
 
 ROWS, COLUMNS = 12, 8
 """Of the table for people; `--json` has all."""
+PIECES = 37_000
+"""Size of the paper's vocabulary (§5.1), drawn beside the text's own."""
 
 
 def add(verb: AddVerb) -> None:
@@ -40,42 +48,45 @@ def add(verb: AddVerb) -> None:
 
 def ngram(options: argparse.Namespace, overrides: list[str]) -> None:
     """Counts a Markov chain from a text: its table, new text drawn from it, its perplexity on another text."""
-    documents = _documents(options.text, options.words)
-    from wmt_transformer.baselines.ngram import AddK, KneserNey, NGram
-    from wmt_transformer.baselines.units import SPECIAL, Units
+    from wmt_transformer.baselines.ngram import NGram
+    from wmt_transformer.baselines.units import Units, documents
 
-    units = Units(documents, options.words)
-    if options.discount is not None and not options.kneser_ney:
-        raise UserError("--discount is of Kneser-Ney smoothing; add --kneser-ney, or leave it out")
-    smoothing = AddK(options.add_k or 0.0)
-    if options.kneser_ney:
-        smoothing = KneserNey(None if options.discount is None else (options.discount,) * (options.order + 1))
+    smoothing = _smoothing(options)
+    texts = documents(options.text, options.words)
+    units = Units(texts, options.words)
     if options.plot:
-        from wmt_transformer.visualize import context_tables
-
-        if Path(options.plot).suffix not in (".png", ".svg"):
-            raise UserError(f"--plot {options.plot}: write a .png or a .svg")
-        kind = "words" if options.words else "characters"
-        vocabularies = {kind: len(units) - len(SPECIAL), "pieces": 37_000}
-        save_picture(context_tables.picture(vocabularies), options.plot)
-        say(f"wrote {options.plot}")
-        if options.json:
-            print(json.dumps({"picture": options.plot}))
+        _plot(options, units)
         return
-    model = NGram([units.encode(one) for one in documents], options.order, len(units), smoothing)
+    model = NGram([units.encode(one) for one in texts], options.order, len(units), smoothing)
     run = _table if options.table else _generate if options.generate else _perplexity
     run(options, model, units)
 
 
-def _documents(path: str, words: bool) -> list[str]:
-    """Returns the lines of a text, or all of it as one document."""
-    from wmt_transformer.files import read_lines
+def _smoothing(options: argparse.Namespace) -> AddK | KneserNey:
+    from wmt_transformer.baselines.ngram import AddK, KneserNey
 
-    lines = list(read_lines(path))
-    return [line for line in lines if line.strip()] if words else ["\n".join([*lines, ""])]
+    if options.discount is not None and not options.kneser_ney:
+        raise UserError("--discount is for Kneser-Ney smoothing; add --kneser-ney, or leave it out")
+    if options.kneser_ney:
+        return KneserNey(None if options.discount is None else (options.discount,) * (options.order + 1))
+    return AddK(options.add_k or 0.0)
 
 
-def _table(options: argparse.Namespace, model: Any, units: Any) -> None:
+def _plot(options: argparse.Namespace, units: Units) -> None:
+    from wmt_transformer.baselines.units import SPECIAL
+    from wmt_transformer.visualize import context_tables
+
+    form = picture_format(options.plot)
+    kind = "words" if options.words else "characters"
+    vocabularies = {kind: len(units) - len(SPECIAL), "pieces": PIECES}
+    with whole_bytes(options.plot) as out:
+        save_picture(context_tables.picture(vocabularies), out, form)
+    say(f"wrote {options.plot}")
+    if options.json:
+        print(json.dumps({"picture": options.plot}))
+
+
+def _table(options: argparse.Namespace, model: NGram, units: Units) -> None:
     from wmt_transformer.baselines.units import SPECIAL
     from wmt_transformer.visualize import context_tables
 
@@ -95,85 +106,63 @@ def _table(options: argparse.Namespace, model: Any, units: Any) -> None:
         return
     _show(rows, names)
     size = len(units) - len(SPECIAL)
-    say(f"{len(rows):,} contexts of {model.order} occur. A table with every possible one, of {size:,} tokens:")
+    occurring = f"{number_of(len(rows), 'context')} of {number_of(model.order, 'token')}"
+    say(f"There are {occurring}. A table of all possible ones, of {number_of(size, 'token')}:")
     for line in context_tables.lines(size):
         say(f"  {line}")
 
 
-def _show(rows: list[Any], names: dict[int, str]) -> None:
+def _show(rows: list[ContextRow], names: dict[int, str]) -> None:
     """Prints the most frequent contexts and tokens as a table of probabilities, in the order of first appearance."""
     import numpy as np
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from wmt_transformer.baselines.units import SPECIAL
+    from wmt_transformer.visualize.letters import visible
 
     def shown(token: int) -> str:
-        return escape({"\n": "\\n", " ": "␣"}.get(names[token], names[token]))
+        return {"\n": "\\n", " ": "␣"}.get(names[token], visible(names[token]))
 
-    often = sorted(rows, key=lambda row: -row[2].sum())[:ROWS]
+    often = sorted(rows, key=lambda row: -row.counts.sum())[:ROWS]
     total = np.zeros(max(names) + 1)
-    for _, tokens, counts, _ in rows:
-        total[tokens] += counts
+    for row in rows:
+        total[row.tokens] += row.counts
     most = np.argsort(-total, kind="stable")[: min(COLUMNS, np.count_nonzero(total))].tolist()
     most.sort(key=lambda token: (token < len(SPECIAL), token))
-    table = Table("context \\ next", *map(shown, most))
-    for context, tokens, _, probabilities in sorted(often, key=lambda row: row[0]):
-        found = dict(zip(tokens.tolist(), probabilities.tolist(), strict=True))
+    table = Table("context \\ next", *(Text(shown(token)) for token in most))
+    for row in sorted(often, key=lambda row: row.context):
+        found = dict(zip(row.tokens.tolist(), row.probabilities.tolist(), strict=True))
         cells = [f"{found[token]:.2f}" if token in found else "·" for token in most]
-        table.add_row(" ".join(map(shown, context)), *cells)
+        table.add_row(Text(" ".join(map(shown, row.context))), *cells)
     for column in table.columns:
         column.no_wrap = True
     Console(highlight=False).print(table)
 
 
-def _generate(options: argparse.Namespace, model: Any, units: Any) -> None:
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from wmt_transformer.decode import sampling
-    from wmt_transformer.special_tokens import BOS, EOS
-
-    if not 0 <= options.seed < 2**32:
-        raise UserError(f"--seed {options.seed}: it must be from 0 to {2**32 - 1}")
-
-    @jax.jit
-    def draw(number: Any) -> Any:
-        key = jax.random.fold_in(jax.random.key(options.seed), number)
-        return sampling.generate(
-            model.step,
-            model.start_cache(1),
-            jnp.array([options.generate]),
-            max_length=options.generate,
-            bos=BOS,
-            eos=EOS,
-            sampler=sampling.Sample(),
-            keys=key[None],
-        )
-
-    texts, left = [], options.generate
-    while left > 0:  # where a document ends early, another one begins
-        ids = np.asarray(draw(len(texts)).tokens[0, 0])[:left]
-        texts.append(units.decode(ids.tolist()))
-        left -= np.count_nonzero(ids)
+def _generate(options: argparse.Namespace, model: NGram, units: Units) -> None:
+    use_compilation_cache()
+    texts = [units.decode(ids) for ids in model.sample(options.generate, options.seed)]
     print(json.dumps({"texts": texts}, ensure_ascii=False) if options.json else "\n".join(texts))
 
 
-def _perplexity(options: argparse.Namespace, model: Any, units: Any) -> None:
+def _perplexity(options: argparse.Namespace, model: NGram, units: Units) -> None:
+    from wmt_transformer.baselines.units import documents
     from wmt_transformer.evaluate import perplexity
     from wmt_transformer.special_tokens import EOS, UNKNOWN
 
-    documents = _documents(options.perplexity, options.words)
-    found = perplexity.score(documents, lambda text: [*units.encode(text), EOS], model.log_probabilities)
-    unknown = sum(units.encode(one).count(UNKNOWN) for one in documents)
+    texts = documents(options.perplexity, options.words)
+    found = perplexity.score(texts, lambda text: [*units.encode(text), EOS], model.log_probabilities)
+    unknown = sum(units.encode(one).count(UNKNOWN) for one in texts)
     if options.json:
         print(json.dumps({"order": model.order, **found.report(), "unknown": unknown}))
         return
     kind = "word" if options.words else "character"
-    print(f"{found.per_token:.3f} per {kind}, {found.bits_per_byte:.4f} bits per byte, {found.tokens:,} tokens")
+    tokens = number_of(found.tokens, "token")
+    print(f"{found.per_token:.3f} per {kind}, {found.bits_per_byte:.4f} bits per byte, {tokens}")
     if unknown:
-        say(f"{unknown:,} tokens never occur in {options.text}: they count as one, <unk>, which flatters the model")
+        occur = f"{number_of(unknown, 'token')} {'does' if unknown == 1 else 'do'} not occur in {options.text}"
+        say(f"{occur}: they all count as <unk>, which makes the model look better than it is")
     if found.report()["perplexity"] is None:
-        say("some token never followed its context, and counts alone call that impossible; smooth with --kneser-ney")
+        say("a token never followed its context, which counts alone call impossible; smooth with --kneser-ney")

@@ -2,10 +2,8 @@
 
 "Sentence pairs were batched together by approximate sequence length" (§5.1). Here two pairs share a row, a long one
 and a short one (the model keeps them apart): their sums are far more alike than their lengths, so that fewer slots
-stay empty. An accelerator compiles once per shape, so there are at most `num_shapes` of them, each with room for the
-one before: a row goes into the first that has room for both its sides. The shapes that leave the fewest slots empty
-on the lengths that really occur are found exactly, by dynamic programming. A batch holds as many rows of its shape as
-the token budget allows; the rows left over at the end of an epoch go up into the next shape.
+stay empty. A batch holds as many rows of its shape as the token budget allows; the rows left over at the end of an
+epoch go up into the next shape. Which shapes there are is decided in `shapes.py`.
 
 The order of an epoch follows from (seed, epoch) alone: resuming needs no state but the step, and every host
 cuts its rows out of the same global batch.
@@ -14,17 +12,19 @@ cuts its rows out of the same global batch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from wmt_transformer.data.shapes import Shape, nested_sides, rows_by_shape, share_out, slots, two_a_row
+from wmt_transformer.data.shapes import Shape, plan
 from wmt_transformer.special_tokens import PAD
+
+Order = TypeVar("Order")
 
 
 class Batch(NamedTuple):
-    """Token ids, int32; a row holds one sentence or two in a row, each with EOS at its end, and PAD fills the rest.
+    """Token ids, int32; a row holds one sentence or two, each with EOS at its end, and PAD fills the rest.
 
     The last batch of a shape may hold whole rows of PAD: sentences run out before the rows do.
     """
@@ -52,6 +52,22 @@ class BatchesByStep(Protocol):
     batches_per_epoch: int
 
     def __getitem__(self, step: int) -> Batch: ...
+
+
+class Epochs(Generic[Order]):
+    """What is made once an epoch, such as its order: `epochs[n]`. Two are kept, since threads read ahead."""
+
+    def __init__(self, make: Callable[[int], Order]):
+        self._make, self._lock = make, threading.Lock()
+        self._known: dict[int, Order] = {}
+
+    def __getitem__(self, epoch: int) -> Order:
+        with self._lock:
+            if epoch not in self._known:
+                while len(self._known) > 1:
+                    del self._known[max(self._known, key=lambda known: abs(known - epoch))]
+                self._known[epoch] = self._make(epoch)
+            return self._known[epoch]
 
 
 class Batches:
@@ -90,43 +106,36 @@ class Batches:
         self._pairs, self._seed = pairs, seed
         self._host_index, self._host_count = host_index, host_count
 
-        lengths = np.stack([pairs.source_lengths, pairs.target_lengths], axis=1)
-        self._rows = two_a_row(lengths, np.array([source_tokens, target_tokens]) // multiple)
-        sums = lengths[self._rows[:, 0]] + np.where(self._rows[:, 1:] < 0, 0, lengths[self._rows[:, 1]])
-        plans = [
-            share_out(sides, counts, source_tokens, target_tokens, multiple)
-            for sides, counts in nested_sides(sums[:, 0], sums[:, 1], num_shapes)
-        ]
-        self._shares = min(plans, key=slots)
-        self._members = rows_by_shape([share.shape for share in self._shares], sums[:, 0], sums[:, 1])
+        self._plan = plan(
+            pairs.source_lengths, pairs.target_lengths, source_tokens, target_tokens, num_shapes, multiple
+        )
 
         # The batches of an epoch before they are shuffled: shape, and which part of the epoch's order.
         self._batches: list[tuple[Shape, int, int]] = []
         position = 0
-        for share in self._shares:
+        for share in self._plan.shares:
             end = position + share.rows - share.rest
             for start in range(position, end, share.shape.rows):
                 self._batches.append((share.shape, start, min(start + share.shape.rows, end)))
             position = end
         self.shapes = sorted({shape for shape, _, _ in self._batches}, key=lambda shape: shape[1:])
         self.batches_per_epoch = len(self._batches)
-        self.real_token_share = float(lengths.sum() / slots(self._shares))
+        self.real_token_share = int(pairs.source_lengths.sum() + pairs.target_lengths.sum()) / self._plan.slots
 
-        self._lock = threading.Lock()
-        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._epochs = Epochs(self._shuffle)
 
     def __getitem__(self, step: int) -> Batch:
         """Returns this host's rows of the global batch of `step`, counted from 0 and without end."""
         if step < 0:
             raise IndexError(f"steps are counted from 0, got {step}")
         epoch, index = divmod(int(step), self.batches_per_epoch)
-        row_order, batch_order = self._epoch(epoch)
+        row_order, batch_order = self._epochs[epoch]
         shape, start, end = self._batches[batch_order[index]]
         rows = shape.rows // self._host_count
         first = start + rows * self._host_index
         source = np.full((rows, shape.source), PAD, np.int32)
         target = np.full((rows, shape.target), PAD, np.int32)
-        for row, members in enumerate(self._rows[row_order[first : max(first, min(first + rows, end))]].tolist()):
+        for row, members in enumerate(self._plan.rows[row_order[first : max(first, min(first + rows, end))]].tolist()):
             source_end, target_end = 0, 0
             for pair in members:
                 if pair >= 0:
@@ -137,20 +146,12 @@ class Batches:
                     target[row, target_begin:target_end] = target_ids
         return Batch(source, target)
 
-    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the order of the rows and that of the batches; keeps two epochs, as threads read ahead."""
-        with self._lock:
-            if epoch not in self._epochs:
-                while len(self._epochs) > 1:
-                    del self._epochs[max(self._epochs, key=lambda known: abs(known - epoch))]
-                self._epochs[epoch] = self._shuffle(epoch)
-            return self._epochs[epoch]
-
     def _shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns an epoch's order of the rows, and that of the batches."""
         random = np.random.default_rng([self._seed, epoch])
-        order = np.empty(sum(map(len, self._members)), np.int32)
+        order = np.empty(len(self._plan.rows), np.int32)
         position, left_over = 0, order[:0]
-        for share, members in zip(self._shares, self._members, strict=True):
+        for share, members in zip(self._plan.shares, self._plan.members, strict=True):
             rows = np.concatenate([left_over, members])
             random.shuffle(rows)
             used = share.rows - share.rest

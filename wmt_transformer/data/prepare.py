@@ -18,10 +18,8 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import json
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +27,11 @@ import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, tokens, vocabulary
+from wmt_transformer.data.fingerprint import of_corpus
+from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
+from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
-from wmt_transformer.files import whole_folder
-
-FORMAT = 1
-"""Raised when the files change their meaning, so that old folders are built again."""
-
-_IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple", "context")  # these only shape batches
-
-
-def print_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,33 +52,22 @@ class Prepared:
 def prepare(
     data: DataConfig,
     folder: str | os.PathLike[str],
-    report: Callable[[str], None] = print_to_stderr,
+    report: Report = print_to_stderr,
     processes: int | None = None,
+    trained: bool = False,
 ) -> Prepared:
-    """Prepares a corpus into `folder`, or opens what is there if settings and files are still the same.
+    """Prepares a corpus into `folder`, or opens what is there if settings and text are still the same.
 
     Args:
       report: is given lines for people to read, among them the table of what was kept and dropped.
       processes: that cut text into pieces; None is one per core. The result does not depend on it.
+      trained: there are checkpoints, which belong to what `folder` holds: it is not made anew, but refused.
 
-    Raises UserError for whatever is wrong with the corpus, for a vocabulary larger than the text supports,
-    and when the disk is full; `folder` is then as it was before.
+    Raises UserError for whatever is wrong with the corpus, and when the disk is full; `folder` is then as it was.
     """
-    make(data, Path(folder), report, lambda building: _build(data, building, report, processes))
+    stage = Stage(corpora.files, corpora.load, lambda building: _build(data, building, report, processes))
+    make(data, Path(folder), stage, report, trained)
     return open_prepared(folder)
-
-
-def make(
-    data: DataConfig, folder: Path, report: Callable[[str], None], build: Callable[[Path], dict[str, Any]]
-) -> None:
-    """Fills `folder` by `build`, which returns what to remember, unless it was built by the same settings and files."""
-    recipe = _recipe(data)
-    if _is_current(folder, recipe):
-        report(f"{folder} is up to date")
-        return
-    with whole_folder(folder, "--workdir") as building:
-        made = build(building)
-        (building / "manifest.json").write_text(json.dumps({"recipe": recipe, **made}, indent=2) + "\n", "utf-8")
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
@@ -105,18 +85,6 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
         test_text=_text(folder, "test", *languages),
         statistics=manifest["statistics"],
     )
-
-
-def fingerprint(prepared: Any) -> str:
-    """Returns a hexadecimal digest of what was prepared: the vocabulary, and the number of pairs and tokens.
-
-    Folders made from the same text by the same settings have the same one, on whatever machine.
-    """
-    import hashlib
-
-    digest = hashlib.sha256((prepared.folder / "vocabulary.model").read_bytes())
-    digest.update(json.dumps(prepared.statistics, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def table(statistics: dict[str, Any]) -> str:
@@ -143,71 +111,35 @@ def table(statistics: dict[str, Any]) -> str:
     return output.getvalue().rstrip()
 
 
-# ---- Whether it has to be done
-
-
-def _recipe(data: DataConfig) -> dict[str, Any]:
-    """Returns what the result depends on: settings, and size and time of the local files."""
-    stats = {str(path): path.stat() for path in corpora.files(data)}
-    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
-    return {"format": FORMAT, "data": _settings(data), "files": files}
-
-
-def _settings(data: DataConfig) -> dict[str, Any]:
-    """Returns the settings that matter, as JSON has them."""
-    settings = {k: v for k, v in dataclasses.asdict(data).items() if k not in _IRRELEVANT}
-    return json.loads(json.dumps(settings))
-
-
-def _is_current(folder: Path, recipe: dict[str, Any]) -> bool:
-    manifest = _manifest(folder)
-    if manifest is None:
-        return False
-    # A setting that was not there yet when the folder was built had its default. Files that are no longer there are no
-    # reason to build again: a prepared folder needs them no more.
-    was = manifest["recipe"]
-    same = {**_settings(DataConfig()), **was["data"]} == recipe["data"]
-    return same and all(was["files"].get(k) == v for k, v in recipe["files"].items())
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns what `make` remembered of a folder. Raises UserError if there is none."""
-    manifest = _manifest(folder)
-    if manifest is None:
-        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
-    return manifest
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if manifest.get("recipe", {}).get("format") == FORMAT else None
-
-
 # ---- Doing it
 
 
 def _build(
     data: DataConfig,
     folder: Path,
-    report: Callable[[str], None],
+    report: Report,
     processes: int | None,
-) -> dict[str, Any]:
+) -> Manifest:
     # Dev and test first: whatever is wrong with them shows before the long work.
-    sizes = {split: _copy_text(data, split, folder) for split in ("dev", "test")}
+    digest = TextDigest()
+    sizes = {split: _copy_text(data, split, folder, digest) for split in ("dev", "test")}
     text = folder / "train.tsv"
-    counts, chunks = _normalise_train(data, text, report)
+    counts, chunks = _normalise_train(data, text, report, digest)
     if not any(chunk.keep.any() for chunk in chunks):
         raise UserError(f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side")
 
     report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
     most = max(data.vocabulary_sample // 2, 1)
     symbols = corpora.symbols(data, (target for _, target in _sample(text, chunks, most)))
-    sample = itertools.chain.from_iterable(_sample(text, chunks, most))
     model = folder / "vocabulary.model"
-    words = vocabulary.train(sample, model, data.vocabulary_size, data.vocabulary_model, symbols)
+    words = vocabulary.train_fitting(
+        lambda: itertools.chain.from_iterable(_sample(text, chunks, most)),
+        model,
+        data.vocabulary_size,
+        data.vocabulary_model,
+        report,
+        symbols,
+    )
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
 
     cores = processes or os.cpu_count() or 1
@@ -227,17 +159,17 @@ def _build(
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
     statistics = {"train": counts, "tokens": sides, "vocabulary": len(words), **sizes}
     report(table(statistics))
-    return {"dtype": dtype, "statistics": statistics}
+    return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
 
 
-def _copy_text(data: DataConfig, split: corpora.Split, folder: Path) -> int:
+def _copy_text(data: DataConfig, split: corpora.Split, folder: Path, digest: TextDigest) -> int:
     """Writes both sides of dev or test, one sentence a line, unchanged but for line breaks inside one."""
     count = 0
     with (
         open(folder / f"{split}.{data.source}", "w", encoding="utf-8", newline="\n") as sources,
         open(folder / f"{split}.{data.target}", "w", encoding="utf-8", newline="\n") as targets,
     ):
-        for source, target in corpora.load(data, split):
+        for source, target in digest.through(split, corpora.load(data, split)):
             count += 1
             sources.write(_one_line(source) + "\n")
             targets.write(_one_line(target) + "\n")
@@ -253,12 +185,14 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def _normalise_train(data: DataConfig, path: Path, report: Callable[[str], None]) -> tuple[dict[str, int], list[Chunk]]:
+def _normalise_train(
+    data: DataConfig, path: Path, report: Report, digest: TextDigest
+) -> tuple[dict[str, int], list[Chunk]]:
     """Writes normalised pairs as lines source<TAB>target; returns counts so far, and the file's chunks."""
     counts: dict[str, int] = dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0)
     hashes, starts, position, spell = array.array("Q"), [], 0, corpora.spelling(data)
     with open(path, "wb", buffering=1 << 20) as file:
-        for source, target in corpora.load(data, "train"):
+        for source, target in digest.through("train", corpora.load(data, "train")):
             counts["read"] += 1
             if counts["read"] % 1_000_000 == 0:
                 report(f"read {counts['read']:,} pairs")

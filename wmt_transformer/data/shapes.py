@@ -1,7 +1,8 @@
-"""Which shapes of batches leave the fewest slots empty, on the lengths that really occur.
+"""Which shapes of batches leave the fewest slots empty, on the lengths that really occur: `plan`.
 
-An accelerator compiles once per shape, so there are few of them, each with room for the one before: a row goes into the
-first that has room for both its sides. They are found exactly, by dynamic programming.
+Two pairs share a row, a long one and a short one. An accelerator compiles once per shape, so there are few of them,
+each with room for the one before: a row goes into the first that has room for both its sides. They are found exactly,
+by dynamic programming.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+BATCHES_PER_SHAPE = 4
+"""A shape takes longer to compile than the slots that it saves are worth where an epoch has fewer batches of it."""
 
 
 class Shape(NamedTuple):
@@ -37,7 +41,46 @@ class Share(NamedTuple):
     """Rows that fill no batch and go up into the next shape."""
 
 
-def slots(shares: list[Share]) -> int:
+class Plan(NamedTuple):
+    """What the batches of every epoch are cut from."""
+
+    rows: np.ndarray
+    """[row, 2] int32: the pairs that share a row, -1 beside one that is alone."""
+    shares: list[Share]
+    """What becomes of each shape's rows, smallest shape first."""
+    members: list[np.ndarray]
+    """The rows (int32) of each shape."""
+
+    @property
+    def slots(self) -> int:
+        """Slots in all batches of an epoch, source and target."""
+        return _slots(self.shares)
+
+
+def plan(
+    source_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    source_tokens: int,
+    target_tokens: int,
+    num_shapes: int,
+    multiple: int,
+) -> Plan:
+    """Returns the rows of these pairs and at most `num_shapes` shapes for them, those with the fewest slots.
+
+    A batch has at most `source_tokens` and `target_tokens` slots, and a multiple of `multiple` rows. Where there are
+    few batches in an epoch there are fewer shapes, one for each `BATCHES_PER_SHAPE` of them.
+    """
+    lengths = np.stack([source_lengths, target_lengths], axis=1)
+    rows = two_a_row(lengths, np.array([source_tokens, target_tokens]) // multiple)
+    sums = lengths[rows[:, 0]] + np.where(rows[:, 1:] < 0, 0, lengths[rows[:, 1]])
+    chains = nested_sides(sums[:, 0], sums[:, 1], num_shapes)
+    plans = [share_out(sides, counts, source_tokens, target_tokens, multiple) for sides, counts in chains]
+    one_shape = plans[0][0].batches
+    shares = min(plans[: max(one_shape // BATCHES_PER_SHAPE, 1)], key=_slots)
+    return Plan(rows, shares, rows_by_shape([share.shape for share in shares], sums[:, 0], sums[:, 1]))
+
+
+def _slots(shares: list[Share]) -> int:
     return sum(share.batches * share.shape.slots for share in shares)
 
 
@@ -105,7 +148,7 @@ def nested_sides(
     Each is (sides [k, (source, target)], pairs [k]). With N(S, T) the number of pairs of at most S and T
     tokens, a shape (S, T) that follows (S', T') costs (N(S, T) - N(S', T')) (S + T) slots, so the best chain
     of k shapes that ends in (S, T) follows from the best chains of k - 1. Where there are more than `grid`
-    different lengths, only so many are tried, equally many tokens apart.
+    different lengths, only `grid` of them are tried, equally many tokens apart.
     """
 
     def tried(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

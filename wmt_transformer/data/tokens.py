@@ -1,8 +1,8 @@
 """Text to token arrays on disk, one process per core, and back out of them one pair at a time.
 
-Tokens lie in one file, pair by pair, source before target, EOS at the end of each, as 16-bit integers where
+Tokens are in one file, pair by pair, source before target, EOS at the end of each, as 16-bit integers where
 the vocabulary allows; a second file holds where each side starts. Reading a pair touches one place on the
-disk. The text is cut into chunks of so many lines that processes take in turn; results are written in order,
+disk. The text is cut into chunks of `CHUNK` lines, which processes take in turn; results are written in order,
 so the arrays are the same for any number of processes.
 """
 

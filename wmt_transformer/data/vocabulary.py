@@ -6,10 +6,8 @@ normalise(text)` for any Unicode. For the same reason SentencePiece does no norm
 `normalise` below is all there is (NFC, and runs of white space and control characters become one space).
 BOS and EOS are never made by `encode`: batches end with EOS, and the decoder's input begins with BOS.
 
-A vocabulary for a language model has a piece for the line break, and takes text as it stands: `decode(encode(text)) ==
+A vocabulary for a language model has a piece for the line break, and takes text as it is: `decode(encode(text)) ==
 text`, spaces and lines included (but U+2581, which comes back as a space).
-
-A model imported from Marian brings a vocabulary of its own, `MarianVocabulary`, which cuts text as it always did.
 """
 
 from __future__ import annotations
@@ -17,19 +15,23 @@ from __future__ import annotations
 import array
 import io
 import itertools
-import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from wmt_transformer.config import UserError
+from wmt_transformer.files import open_binary
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
+LONGEST_LINE = 1 << 16
+"""Bytes. SentencePiece leaves out longer lines without a word, so that they are cut."""
+_RESERVED = "\u2585"
+"""SentencePiece leaves out lines that contain this character without a word, too."""
 MOST_WORDS = 1 << 18
 """Words whose pieces are remembered, about 50 MB; from then on they are collected anew."""
 
@@ -46,12 +48,6 @@ def normalise(text: str) -> str:
     return _SPACE.sub(" ", unicodedata.normalize("NFC", text)).strip(" ")
 
 
-def load(folder: str | os.PathLike[str]) -> Vocabulary:
-    """Reads the vocabulary that lies in a run's data folder. Raises UserError if there is none."""
-    marian = (Path(folder) / MarianVocabulary.FILES[-1]).is_file()
-    return MarianVocabulary.load(folder) if marian else Vocabulary.load(Path(folder) / "vocabulary.model")
-
-
 class Vocabulary:
     """Text to ids and back; make one with `Vocabulary.load` or `train`."""
 
@@ -60,20 +56,29 @@ class Vocabulary:
         # Its scores are the merges' ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
         self._is_bpe = processor.get_score(processor.get_piece_size() - 1).is_integer()
         self._cut: dict[str, bytes] = {}
-        as_it_stands = processor.piece_to_id("\n") != processor.unk_id()
-        self._normalise = str if as_it_stands else normalise
+        as_it_is = processor.piece_to_id("\n") != processor.unk_id()
+        self._normalise = str if as_it_is else normalise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
-        """Reads the vocabulary that `train` wrote. Raises UserError if there is none."""
+        """Reads the vocabulary that `train` wrote. Raises UserError if there is none, or it is none of ours."""
         import sentencepiece
 
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
+        with open_binary(Path(path)) as file:
+            model = file.read()
         try:
-            return cls(sentencepiece.SentencePieceProcessor(model_file=str(path)))
-        except (RuntimeError, OSError) as error:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=model or b"\0")
+        except RuntimeError as error:
             raise UserError(f"{path} is not a SentencePiece model; delete it and prepare again") from error
+        found = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
+        if found != (PAD, BOS, EOS, UNKNOWN):
+            raise UserError(
+                f"{path} is another program's SentencePiece model: PAD, BOS, EOS, UNKNOWN are {found} there, and "
+                f"{(PAD, BOS, EOS, UNKNOWN)} here; prepare makes one"
+            )
+        return cls(processor)
 
     def __len__(self) -> int:
         return self._processor.get_piece_size()
@@ -113,99 +118,50 @@ class Vocabulary:
         return {self._processor.id_to_piece(i): i for i in range(len(self))}
 
     def piece(self, token: int) -> str:
-        """Returns the piece that the id of a target token stands for."""
+        """Returns the piece of a target token's id."""
         return self._processor.id_to_piece(token)
 
     def pieces(self, text: str) -> list[str]:
-        """Returns what `encode` cuts the text into; ▁ stands for a space, <0xE2> for one byte."""
+        """Returns what `encode` cuts the text into; ▁ is a space, <0xE2> for one byte."""
         return self._processor.encode(self._normalise(text), out_type=str)
 
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Returns the text up to the first EOS, without PAD and BOS."""
-        return self._processor.decode(_words(ids))
+        return self._processor.decode(up_to_eos(ids))
 
 
-class MarianVocabulary(Vocabulary):
-    """A Marian model's: a SentencePiece model for each language cuts text into pieces, `vocab.json` gives their ids.
-
-    Text goes to SentencePiece as it is, because Marian's models bring their own normalisation, and what vocab.json
-    lacks is UNKNOWN: here text can be lost. A text may begin with a code such as `>>fr<<`, one piece that names the
-    language to translate into. A `target_vocab.json`, where there is one, holds the ids of the target language.
-    """
-
-    FILES = ("source.spm", "target.spm", "vocab.json")
-    """What lies in a run's data folder; the ids in vocab.json are ours."""
-    TARGET_FILE = "target_vocab.json"
-
-    def __init__(self, source: Any, target: Any, source_ids: dict[str, int], target_ids: dict[str, int]):
-        super().__init__(source)
-        self._target = target
-        self._source_ids, self._target_ids = source_ids, target_ids
-        self._target_pieces = {token: piece for piece, token in target_ids.items()}
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> MarianVocabulary:
-        """Reads the files of a folder. Raises UserError if one is missing or damaged."""
-        import sentencepiece
-
-        folder = Path(path)
-        processors, ids = [], []
-        for name in (*cls.FILES, *([cls.TARGET_FILE] if (folder / cls.TARGET_FILE).is_file() else [])):
-            if not (folder / name).is_file():
-                raise UserError(f"{folder} holds no {name}; a Marian vocabulary is {', '.join(cls.FILES)}")
-            try:
-                if name.endswith(".spm"):
-                    processors.append(sentencepiece.SentencePieceProcessor(model_file=str(folder / name)))
-                else:
-                    read = json.loads((folder / name).read_text(encoding="utf-8"))
-                    ids.append({str(piece): int(token) for piece, token in read.items()})
-            except (RuntimeError, OSError, ValueError, TypeError, AttributeError) as error:
-                kind = "a SentencePiece model" if name.endswith(".spm") else "a JSON object of pieces and ids"
-                raise UserError(f"{folder / name} is not {kind}; copy the folder again from where it came") from error
-        return cls(processors[0], processors[1], ids[0], ids[-1])
-
-    def __len__(self) -> int:
-        return 1 + max(*self._source_ids.values(), *self._target_ids.values())
-
-    def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text in the source language, without BOS and EOS."""
-        return [self._source_ids.get(piece, UNKNOWN) for piece in self.pieces(text)]
-
-    def encode_target(self, text: str) -> list[int]:
-        """Returns the ids of a text in the target language, without BOS and EOS."""
-        return [self._target_ids.get(piece, UNKNOWN) for piece in _marian_pieces(self._target, text)]
-
-    def encode_all(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids [token] of many texts in the source language, EOS after each, and their lengths [text]."""
-        ids = [[*self.encode(text), EOS] for text in texts]
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
-
-    def piece(self, token: int) -> str:
-        """Returns the piece that the id of a target token stands for."""
-        return self._target_pieces.get(token, "")
-
-    def pieces(self, text: str) -> list[str]:
-        """Returns what `encode` cuts the text into."""
-        return _marian_pieces(self._processor, text)
-
-    def decode(self, ids: Iterable[int] | np.ndarray) -> str:
-        """Returns the text in the target language up to the first EOS, without PAD, BOS and UNKNOWN."""
-        pieces = [self._target_pieces.get(token, "") for token in _words(ids) if token != UNKNOWN]
-        return cast(str, self._target.decode_pieces(pieces)).replace("\u2581", " ").strip()
-
-
-def _marian_pieces(processor: Any, text: str) -> list[str]:
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
-    end = text.find("<<") + 2 if text.startswith(">>") else 1
-    code = [text[:end]] if end > 1 else []
-    return [*code, *processor.encode(text[end:] if code else text, out_type=str)]
-
-
-def _words(ids: Iterable[int] | np.ndarray) -> list[int]:
+def up_to_eos(ids: Iterable[int] | np.ndarray) -> list[int]:
     """Returns the ids up to the first EOS, without PAD and BOS."""
     before = itertools.takewhile(lambda token: token != EOS, ids)
     return [int(token) for token in before if token not in (PAD, BOS)]
+
+
+class TooLarge(UserError):
+    """A vocabulary that the text does not have the pieces for."""
+
+    def __init__(self, size: int, most: int):
+        super().__init__(
+            f"data.vocabulary_size is {size:,}, but the text supports at most {most:,}; "
+            f"set --data.vocabulary-size {most} or less"
+        )
+        self.most = most
+
+
+def train_fitting(
+    sentences: Callable[[], Iterable[str]],
+    path: str | os.PathLike[str],
+    size: int,
+    model: str,
+    report: Callable[[str], None],
+    symbols: Sequence[str] = (),
+    lines: bool = False,
+) -> Vocabulary:
+    """Trains as `train` does, or as many pieces as the text supports, and says so; `sentences` is called for each."""
+    try:
+        return train(sentences(), path, size, model, symbols, lines)
+    except TooLarge as error:
+        report(f"the text supports {error.most:,} pieces, fewer than data.vocabulary_size {size:,}: it gets these")
+        return train(sentences(), path, error.most, model, symbols, lines)
 
 
 def train(
@@ -220,15 +176,15 @@ def train(
 
     Each of the `symbols` becomes one piece, with the space before it, wherever it begins a word. With `lines` it is a
     language model's, and `sentences` are the lines of its text without their ends. The same sentences in the same
-    order give the same vocabulary. Raises UserError when the text does not have so many pieces (`char` then has
-    fewer), or has more different characters than that.
+    order give the same vocabulary. Raises TooLarge when the text does not have this many pieces (`char` then has
+    fewer), and UserError when it has more different characters.
     """
     import sentencepiece
 
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
+            sentence_iterator=_trainable(sentences),
             model_writer=written,
             vocab_size=size,
             model_type=model,
@@ -242,24 +198,36 @@ def train(
             bos_id=BOS,
             eos_id=EOS,
             unk_id=UNKNOWN,
-            max_sentence_length=1 << 16,
+            max_sentence_length=LONGEST_LINE,
             num_threads=16,  # not the number of cores: the sums of `unigram` depend on it
             user_defined_symbols=[f"\u2581{symbol}" for symbol in symbols] + ["\n"] * lines,
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise UserError(_explain(str(error), size)) from error
+        raise _explained(str(error), size) from error
     Path(path).write_bytes(written.getvalue())
     return Vocabulary.load(path)
 
 
-def _explain(error: str, size: int) -> str:
+def _trainable(sentences: Iterable[str]) -> Iterator[str]:
+    """Yields sentences in parts that SentencePiece does not leave out: cut at spaces where they are too long."""
+    most = LONGEST_LINE // 4  # characters, of at most four bytes each
+    for sentence in sentences:
+        for part in sentence.split(_RESERVED):
+            while len(part) > most:
+                end = part.rfind(" ", 1, most)
+                yield part[: end if end > 0 else most]
+                part = part[end + 1 if end > 0 else most :]
+            if part:
+                yield part
+
+
+def _explained(error: str, size: int) -> UserError:
     if found := re.search(r"too high .* value <= (\d+)", error):
-        most = f"the text supports at most {int(found[1]):,}"
-        return f"data.vocabulary_size is {size:,}, but {most}; set --data.vocabulary-size {found[1]} or less"
+        return TooLarge(size, int(found[1]))
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", error):
         least = f"bytes and characters alone are {int(found[1]):,}"
-        return f"data.vocabulary_size is {size:,}, but {least}; set --data.vocabulary-size to more than that"
+        return UserError(f"data.vocabulary_size is {size:,}, but {least}; set --data.vocabulary-size to more than that")
     if "sentences_.empty()" in error:
-        return "there is no text to train a vocabulary on; look at the training files"
-    return f"SentencePiece cannot train a vocabulary of {size:,} pieces: {error}"
+        return UserError("there is no text to train a vocabulary on; look at the training files")
+    return UserError(f"SentencePiece cannot train a vocabulary of {size:,} pieces: {error}")

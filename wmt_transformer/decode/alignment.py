@@ -4,10 +4,10 @@ The weights come from a teacher-forced pass over the finished output: row t is w
 predicted piece t. For one number a pair of pieces, we take the mean over the heads of the decoder's last layer (as
 fairseq does by default), and over the models of an ensemble.
 
-An alignment has, for every output piece, the link to the source piece of most weight, the ends of both sentences left
-out; links between pieces become links between words, each written once: Pharaoh's `i-j`, source word i and output word
-j, both counted from 0 in the text split at white space. A piece belongs to the word that it is a part of; a space that
-is a piece of its own, to the word behind it.
+An alignment links every output piece to the source piece of most weight; the ends of both sentences are left out.
+Links between pieces become links between words, each written once: Pharaoh's `i-j`, source word i and output word j,
+both counted from 0 in the text split at white space. A piece belongs to the word that it is a part of, a space that is
+a piece of its own to the word after it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import EOS
 
@@ -32,8 +33,8 @@ Links = tuple[tuple[int, int], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Attention:
-    """Weights `[target, source]` of one output, whose rows sum to 1; the last source piece, and the last output piece
-    unless the output was cut, is the end of the sentence."""
+    """Weights `[target, source]` of one output, whose rows sum to 1. The last source piece is the end of the sentence,
+    and so is the last output piece, unless the output was cut."""
 
     source_pieces: list[str]
     target_pieces: list[str]
@@ -47,7 +48,7 @@ def pharaoh(links: Links) -> str:
 
 def mean_attention(
     models: Sequence[ModelConfig],
-    params: Sequence[Any],
+    params: Sequence[Params],
     source: Int[Array, "batch source"],
     tokens: Int[Array, "batch hypotheses target"],
 ) -> Float[Array, "batch hypotheses target source"]:
@@ -62,7 +63,7 @@ def mean_attention(
 
 
 def _last_attention(
-    model: ModelConfig, params: Any, encoded: Any, source: Array, target: Array
+    model: ModelConfig, params: Params, encoded: Array, source: Array, target: Array
 ) -> Float[Array, "batch heads target source"]:
     explicit = Transformer(dataclasses.replace(model, attention="explicit"))  # the fused path has no weights to show
     apply = cast(Any, explicit.apply)
@@ -75,7 +76,7 @@ def links(weights: np.ndarray, source_words: Sequence[int], target_words: Sequen
     """Returns the word links of weights `[target, source]` whose ends of sentence are left out.
 
     Args:
-      weights: at least as many rows and columns as there are words' numbers; those behind are not looked at.
+      weights: at least one row for each target piece and one column for each source piece; others are ignored.
       source_words, target_words: the number of each piece's word; -1 is none.
     """
     if not source_words or not target_words:
@@ -97,17 +98,17 @@ def target_pieces(vocabulary: Vocabulary, ids: Sequence[int]) -> tuple[list[str]
     As in SentencePiece's pieces, ▁ stands for a space and begins the text.
     """
     texts = [vocabulary.decode(ids[:count]) for count in range(len(ids) + 1)]
-    # A letter behind the text so far goes on with its last word, or begins the next.
+    # A letter added to the text so far continues its last word, or begins the next one.
     words = [len(normalise(f"{text}x").split()) - 1 for text in texts[1:]]
     total = len(normalise(texts[-1]).split())
-    added = [_behind(before, now).replace(" ", "▁") for before, now in itertools.pairwise(texts)]
+    added = [_added(before, now).replace(" ", "▁") for before, now in itertools.pairwise(texts)]
     return [f"▁{piece}" if number == 0 else piece for number, piece in enumerate(added)], [
         word if word < total else -1 for word in words
     ]
 
 
-def _behind(before: str, now: str) -> str:
-    """Returns what stands in `now` behind what both begin with: bytes may turn the text's end into another letter."""
+def _added(before: str, now: str) -> str:
+    """Returns the end of `now` that differs from `before`: one more byte may change the text's last letter."""
     pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False))
     return now[len(list(pairs)) :]
 
@@ -120,7 +121,7 @@ def of_output(
     Args:
       source: the text that was translated: a line, or the part of it that begins with word `first_word`.
       ids: the output's, up to its EOS if it has one.
-      weights: `[target, source]`, with padding behind both.
+      weights: `[target, source]`, with padding after both.
     """
     pieces = vocabulary.pieces(source)
     body = [token for token in ids if token != EOS]

@@ -1,8 +1,8 @@
 """Parts of lines in, hypotheses out: the batches, and the one program that each of their shapes is compiled to.
 
-Encoding, search or sampling, and the second look that coverage and alignments need are one program. Parameters, the
-length penalty, lengths, prefixes and seed are its arguments. Only what changes the computation makes another program:
-the beam, the sampler, whether there are rules, coverage or alignments.
+Encoding, search or sampling, and the second pass that coverage and alignments need are one program. What differs from
+batch to batch, `Batch`, is its argument, as the parameters are; what makes another program, `Program`, is compiled in:
+the models, the beam, the sampler, the cache's lengths, whether there is coverage or alignments.
 
 The rows of a batch are split over the devices: those of the mesh in use (training's), or else all that this process
 has. Every device decodes its own rows with its own copy of the parameters, or with the parts that the mesh gives it.
@@ -10,124 +10,204 @@ has. Every device decodes its own rows with its own copy of the parameters, or w
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float, Int, UInt
 
 from wmt_transformer.config import DecodeConfig, ModelConfig
-from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
+from wmt_transformer.decode import alignment, beam, coverage, ensemble
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
+from wmt_transformer.decode.runs import Params
+from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
-"""Makes the rule of a batch from its parts and the most tokens of each row; behind the parts there are empty rows."""
+"""Makes the rule of a batch from its parts and the most tokens of each row; the rows after the parts are empty."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked for every part alike."""
+
+    settings: DecodeConfig
+    count: int = 1
+    """Hypotheses of each part, at most the beam's size."""
+    sampler: Sampler = GREEDY
+    """Is used where the beam is 1."""
+    seed: int = 1
+    """With a part's line and number, decides what is drawn for it."""
+    alignments: bool = False
+    """Whether each hypothesis comes with its attention."""
+    rule: MakeRule | None = None
+    """Makes the rule of each batch, in place of the lengths and prefixes of the settings and the parts."""
+    positions: int = sys.maxsize
+    """No sequence is longer: a learned table of positions ends there."""
 
 
 class Output(NamedTuple):
-    """One hypothesis: its ids up to EOS, its score, and where it looked, `[target, source]`, if that was asked for."""
+    """One hypothesis: its ids up to EOS, its score, and its attention `[target, source]` where alignments are asked."""
 
     ids: list[int]
     score: float
     weights: np.ndarray | None
 
 
+class Batch(NamedTuple):
+    """The arguments of a compiled program: one batch, and the numbers that do not change the program."""
+
+    source: Int[Array, "batch source"]
+    max_lengths: Int[Array, " batch"]
+    """Most tokens of each row's output, EOS included; 0 for empty rows."""
+    rules: Rule | None
+    alpha: Float[Array, ""]
+    beta: Float[Array, ""]
+    seed: UInt[Array, ""]
+    places: Int[Array, "batch 2"]
+    """The line and the number of each row's part, by which it draws."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What is compiled in; `Batch` and the parameters are the program's arguments."""
+
+    models: tuple[ModelConfig, ...]
+    sampler: Sampler
+    beam_size: int
+    count: int
+    cache_lengths: tuple[int, ...]
+    covered: bool
+    """Whether the coverage penalty ranks the hypotheses."""
+    alignments: bool
+    by_rows: NamedSharding | None = None
+
+
+class _Shape(NamedTuple):
+    """Which parts make a batch, by their places in the list of all, and its shape `[rows, length]`."""
+
+    chosen: list[int]
+    rows: int
+    length: int
+
+
 def decode(
-    models: tuple[ModelConfig, ...],
-    params: tuple[Any, ...],
-    parts: Sequence[Part],
-    settings: DecodeConfig,
-    positions: int,
-    *,
-    count: int,
-    sampler: sampling.Sampler,
-    seed: int,
-    alignments: bool,
-    rule: MakeRule | None = None,
+    models: tuple[ModelConfig, ...], params: tuple[Params, ...], parts: Sequence[Part], request: Request
 ) -> list[list[Output]]:
-    """Returns up to `count` hypotheses of each part, at least one, best first.
+    """Returns up to `request.count` hypotheses of each part, at least one, best first.
 
     Args:
-      positions: what no sequence is longer than.
-      sampler: is used where the beam is 1.
-      seed: with a part's line and number, decides what is drawn for it.
-      rule: makes the rule of each batch, in place of the lengths and prefixes of `settings` and the parts.
+      params: each model's parameters.
     """
     by_rows, shards = rows_over_devices()
     if by_rows is not None and jax.sharding.get_mesh().empty:
         params = jax.device_put(params, NamedSharding(by_rows.mesh, P()))
-    longest_prefix = max((len(part.prefix) for part in parts), default=0)
-    ruled = bool(longest_prefix or settings.min_length or settings.max_length)
     at_once = batches_at_once(models) if by_rows is None else 1
+    settings = request.settings
+    make_rule = request.rule or _make_rules(settings, max((len(part.prefix) for part in parts), default=0))
 
-    batches, longest_first = [], sorted(range(len(parts)), key=lambda i: -len(parts[i].source))
-    while longest_first:
-        length = min(round_up(len(parts[longest_first[0]].source)), positions)
-        rows = max(1, settings.batch_tokens // (settings.beam_size * length * at_once))
-        rows = min(rows // 8 * 8 or rows, 1 << (len(longest_first) - 1).bit_length())
-        rows = -(-rows // shards) * shards
-        chosen, longest_first = longest_first[:rows], longest_first[rows:]
-        batches.append((chosen, rows, length))
-
-    def found(batch: tuple[list[int], int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        chosen, rows, length = batch
-        some = [parts[i] for i in chosen]
-        max_lengths, places = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
-        for row, part in enumerate(some):
-            max_lengths[row] = most_tokens(len(part.source), settings, positions)
-            places[row] = part.line, part.number
-        hypotheses, weights = _decode(
-            params,
-            padded([part.source for part in some], rows, length),
-            max_lengths,
-            rule(some, max_lengths) if rule else _rules(some, rows, settings, longest_prefix) if ruled else None,
-            np.float32(settings.alpha),
-            np.float32(settings.beta),
-            np.uint32(seed),
-            places,
+    def decoded(shape: _Shape) -> list[np.ndarray | None]:
+        hypotheses_of_a_device = shape.rows // shards * settings.beam_size
+        longest = most_tokens(shape.length, settings, request.positions)
+        program = Program(
             models=models,
-            sampler=sampler,
+            sampler=request.sampler,
             beam_size=settings.beam_size,
-            num_results=count,
-            rooms=rooms_up_to(most_tokens(length, settings, positions), rows // shards * settings.beam_size),
+            count=request.count,
+            cache_lengths=cache_lengths(longest, hypotheses_of_a_device),
             covered=settings.beta > 0,
-            alignments=alignments,
+            alignments=request.alignments,
             by_rows=by_rows,
         )
-        looked = None if weights is None else np.asarray(weights)
-        return np.asarray(hypotheses.tokens), np.asarray(hypotheses.scores), looked
+        batch = _batch([parts[place] for place in shape.chosen], shape, request, make_rule)
+        hypotheses, weights = _decode(params, batch, program=program)
+        arrays = hypotheses.tokens, hypotheses.scores, weights
+        return [None if array is None else np.asarray(array) for array in arrays]
 
+    shapes = _shapes([len(part.source) for part in parts], request, shards, at_once)
     results: list[list[Output]] = [[] for _ in parts]
     with ThreadPoolExecutor(at_once) as pool:
         # In this thread where it can be: a mesh in use is a thread's own.
-        in_turn = map(found, batches) if at_once == 1 else pool.map(found, batches)
-        for (chosen, _, _), (tokens, scores, looked) in zip(batches, in_turn, strict=True):
-            for row, i in enumerate(chosen):
-                for rank in range(count):
-                    if rank == 0 or np.isfinite(scores[row, rank]):
-                        ids = tokens[row, rank]
-                        look = None if looked is None else looked[row, rank]
-                        results[i].append(Output(ids[ids != PAD].tolist(), float(scores[row, rank]), look))
+        arrays = map(decoded, shapes) if at_once == 1 else pool.map(decoded, shapes)
+        for shape, found in zip(shapes, arrays, strict=True):
+            for row, place in enumerate(shape.chosen):
+                results[place] = _outputs(row, request.count, *found)
     return results
 
 
-def batches_at_once(models: Sequence[ModelConfig]) -> int:
-    """Returns how many batches are decoded side by side, each of so much less: 2 on a CPU that multiplies bfloat16.
+def _shapes(lengths: Sequence[int], request: Request, shards: int, at_once: int) -> list[_Shape]:
+    """Returns the batches of sources of these lengths, the longest sources first; few shapes, so few programs."""
+    settings, shapes = request.settings, []
+    longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    while longest_first:
+        length = min(round_up(lengths[longest_first[0]]), request.positions)
+        rows = max(1, settings.batch_tokens // (settings.beam_size * length * at_once))
+        rows = min(rows // 8 * 8 or rows, 1 << (len(longest_first) - 1).bit_length())
+        rows = -(-rows // shards) * shards
+        shapes.append(_Shape(longest_first[:rows], rows, length))
+        longest_first = longest_first[rows:]
+    return shapes
 
-    There most operations of a step are too short to be worth sharing between cores, so each core is given a batch.
-    In float32 the products are long enough, and larger batches better.
+
+def _batch(parts: Sequence[Part], shape: _Shape, request: Request, make_rule: MakeRule | None) -> Batch:
+    settings = request.settings
+    max_lengths, places = np.zeros(shape.rows, np.int32), np.zeros((shape.rows, 2), np.int32)
+    for row, part in enumerate(parts):
+        max_lengths[row] = most_tokens(len(part.source), settings, request.positions)
+        places[row] = part.line, part.number
+    numbers: Any = np.float32(settings.alpha), np.float32(settings.beta), np.uint32(request.seed)
+    source: Any = padded([part.source for part in parts], shape.rows, shape.length)
+    limits: Any = max_lengths
+    return Batch(source, limits, make_rule and make_rule(parts, max_lengths), *numbers, cast(Any, places))
+
+
+def _make_rules(settings: DecodeConfig, longest_prefix: int) -> MakeRule | None:
+    """Returns what makes the rules of the settings' lengths and the parts' prefixes; None where there are none."""
+    if not (longest_prefix or settings.min_length or settings.max_length):
+        return None
+    no_limit = np.iinfo(np.int32).max
+    maximum = no_limit if settings.max_length is None else min(settings.max_length, no_limit)
+    prefix_length = round_up(longest_prefix) if longest_prefix else 0
+
+    def make(parts: Sequence[Part], max_lengths: np.ndarray) -> Rules:
+        rows = len(max_lengths)
+        return Rules(
+            jnp.full(rows, settings.min_length, jnp.int32),
+            jnp.full(rows, maximum, jnp.int32),
+            jnp.asarray(padded([part.prefix for part in parts], rows, prefix_length)),
+        )
+
+    return make
+
+
+def _outputs(row: int, count: int, tokens: np.ndarray, scores: np.ndarray, weights: np.ndarray | None) -> list[Output]:
+    """Returns a row's hypotheses: the first, and those of the others that there are."""
+    return [
+        Output(ids[ids != PAD].tolist(), float(scores[row, rank]), None if weights is None else weights[row, rank])
+        for rank, ids in enumerate(tokens[row, :count])
+        if rank == 0 or np.isfinite(scores[row, rank])
+    ]
+
+
+def batches_at_once(models: Sequence[ModelConfig]) -> int:
+    """Returns how many batches are decoded side by side, each of them that much smaller: 2 on a CPU that multiplies
+    bfloat16.
+
+    There most operations of a step are too short to be shared between cores, so each core gets a batch. In float32 the
+    products are long enough, and larger batches are better.
     """
     rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
     return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
@@ -137,85 +217,70 @@ def rows_over_devices() -> tuple[NamedSharding | None, int]:
     """Returns how rows are split and over how many devices; None and 1 where there is only one."""
     mesh = jax.sharding.get_mesh()
     if mesh.empty:
-        mesh = jax.make_mesh((jax.local_device_count(),), ("data",), (AxisType.Auto,), devices=jax.local_devices())
+        mesh = Mesh(np.asarray(jax.local_devices()), ("data",), axis_types=(AxisType.Auto,))
     axes = tuple(name for name in mesh.axis_names if name != "tensor")  # whose devices share the same rows
     shards = math.prod(mesh.shape[name] for name in axes)
     return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
 
 
-def rooms_up_to(longest: int, hypotheses: int) -> tuple[int, ...]:
-    """Returns the positions that a device's cache has room for, one after the other, doubling up to `longest`.
+def cache_lengths(longest: int, hypotheses: int) -> tuple[int, ...]:
+    """Returns the lengths that a device's cache has one after the other, doubling up to `longest`.
 
-    Every room is one more loop to compile. Few hypotheses start with a large one, which costs them little beside
-    reading the weights.
+    Every length is one more loop to compile. Where there are few hypotheses the first is large: it costs them little
+    compared with reading the weights.
     """
     first = 1 << max(4, (_CHEAP_SLOTS // hypotheses).bit_length() - 1)
-    rooms = [first]
-    while 3 * rooms[-1] < longest:
-        rooms.append(2 * rooms[-1])
-    return (longest,) if 2 * longest < 3 * first else (*rooms, longest)
+    lengths = [first]
+    while 3 * lengths[-1] < longest:
+        lengths.append(2 * lengths[-1])
+    return (longest,) if 2 * longest < 3 * first else (*lengths, longest)
 
 
 _CHEAP_SLOTS = 2048
+"""Positions of the cache, of all hypotheses together, that cost little compared with reading the weights."""
 
 
-def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_prefix: int) -> Rules:
-    maximum = sys.maxsize if settings.max_length is None else settings.max_length
-    return Rules(
-        jnp.full(rows, settings.min_length, jnp.int32),
-        jnp.full(rows, min(maximum, np.iinfo(np.int32).max), jnp.int32),
-        jnp.asarray(padded([part.prefix for part in batch], rows, round_up(longest_prefix) if longest_prefix else 0)),
-    )
+@partial(jax.jit, static_argnames="program")
+def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tuple[beam.Hypotheses, Array | None]:
+    """Returns the hypotheses of a batch and, with alignments, the attention of each, `[B, W, T, S]`.
 
-
-@partial(
-    jax.jit,
-    static_argnames=("models", "sampler", "beam_size", "num_results", "rooms", "covered", "alignments", "by_rows"),
-)
-def _decode(
-    params: tuple[Any, ...],
-    source: jax.Array,
-    max_lengths: jax.Array,
-    rules: Rule | None,
-    alpha: jax.Array,
-    beta: jax.Array,
-    seed: jax.Array,
-    places: jax.Array,
-    *,
-    models: tuple[ModelConfig, ...],
-    sampler: sampling.Sampler,
-    beam_size: int,
-    num_results: int,
-    rooms: tuple[int, ...],
-    covered: bool,
-    alignments: bool,
-    by_rows: NamedSharding | None = None,
-) -> tuple[beam.Hypotheses, jax.Array | None]:
-    """Returns the hypotheses for a batch of source ids, and with `alignments` where each looked, `[B, W, T, S]`.
-
-    Compiled once for each shape. `sampler` is used where the beam is 1; a row draws by the seed and its place, the
-    line and the part that it is.
+    Compiled once for each program and shape.
     """
-    if by_rows is not None:
-        source = jax.lax.with_sharding_constraint(source, by_rows)
-    max_length = rooms[-1]
-    step, cache, reorder, grow = ensemble.start(models, params, source, beam_size, rooms[0])
-    settings: Any = dict(max_length=max_length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD, rules=rules)
-    settings |= dict(rooms=rooms, grow=grow)
-    if beam_size == 1:
-        fold = jax.vmap(jax.random.fold_in)
-        keys = fold(fold(jnp.broadcast_to(jax.random.key(seed), places.shape[:1]), places[:, 0]), places[:, 1])
-        found = sampling.generate(step, cache, max_lengths, sampler=sampler, keys=keys, **settings)
+    models, source = program.models, batch.source
+    if program.by_rows is not None:
+        source = jax.lax.with_sharding_constraint(source, program.by_rows)
+    step, cache, reorder, grow = ensemble.start(models, params, source, program.beam_size, program.cache_lengths[0])
+    common: Any = dict(
+        max_length=program.cache_lengths[-1],
+        alpha=batch.alpha,
+        bos=BOS,
+        eos=EOS,
+        pad=PAD,
+        rules=batch.rules,
+        cache_lengths=program.cache_lengths,
+        grow=grow,
+    )
+    if program.beam_size == 1:
+        keys = _keys(batch.seed, batch.places)
+        found = generate(step, cache, batch.max_lengths, sampler=program.sampler, keys=keys, **common)
     else:
-        results = beam_size if covered else num_results
-        settings |= dict(beam_size=beam_size, num_results=results, reorder=reorder)
-        found = beam.search(step, cache, max_lengths, **settings)
-    result: tuple[beam.Hypotheses, jax.Array | None] = found, None
-    if covered or alignments:
+        common |= dict(beam_size=program.beam_size, reorder=reorder)
+        count = program.beam_size if program.covered else program.count
+        found = beam.search(step, cache, batch.max_lengths, num_results=count, **common)
+    result: tuple[beam.Hypotheses, Array | None] = found, None
+    if program.covered or program.alignments:
         weights = alignment.mean_attention(models, params, source, found.tokens)
-        if covered:
-            scores = found.scores + coverage.penalty(weights, source, found.tokens, beta)
-            found, weights = coverage.ranked(found, scores, weights, num_results)
-        result = found, weights if alignments else None
+        if program.covered:
+            scores = found.scores + coverage.penalty(weights, source, found.tokens, batch.beta)
+            found, weights = coverage.ranked(found, scores, weights, program.count)
+        result = found, weights if program.alignments else None
+    if program.by_rows is None:
+        return result
     # Every process reads all results.
-    return result if by_rows is None else jax.lax.with_sharding_constraint(result, NamedSharding(by_rows.mesh, P()))
+    return jax.lax.with_sharding_constraint(result, NamedSharding(program.by_rows.mesh, P()))
+
+
+def _keys(seed: Array, places: Array) -> Array:
+    """Returns a key for each row, which depends on the seed and on the row's place and on nothing else."""
+    fold = jax.vmap(jax.random.fold_in)
+    return fold(fold(jnp.broadcast_to(jax.random.key(seed), places.shape[:1]), places[:, 0]), places[:, 1])

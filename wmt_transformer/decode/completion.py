@@ -1,19 +1,20 @@
-"""Strings in, strings out: a trained decoder as a language model, which goes on where a text stops.
+"""Strings in, strings out: a trained decoder as a language model, which continues a text.
 
-A language model's run goes on from the prompt. A translation run's decoder is a language model too, of the language
-translated to, once it is given a sentence to translate; the prompt is then how the translation begins. Tokens are
-drawn by the samplers of `sampling`, one at a time, behind a cache of keys and values, for all prompts together, and
-handed out as they come. What one prompt becomes does not depend on the others.
+A language model continues the prompt. The decoder of a translation run is a language model too, of the target language,
+once it has a sentence to translate; the prompt is then the beginning of the translation. The samplers of `sampling`
+draw the tokens one at a time, with a cache of keys and values, for all prompts together, and each token is handed out
+at once. The continuation of one prompt does not depend on the others.
 
-A language model reads no more tokens than its window had in training. When text has filled it, the last half of the
-window becomes the prompt of the next one, so a text may be as long as one likes.
+A language model reads no more tokens than its window had in training. When the window is full, its last half becomes
+the prompt of the next one, so a text may have any length.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +26,13 @@ import numpy as np
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.decode import runs, sampling, scoring
-from wmt_transformer.decode.beam import token_log_probabilities
+from wmt_transformer.decode.beam import Cache
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
+from wmt_transformer.decode.token_scores import token_log_probabilities
+from wmt_transformer.messages import number_of
 from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
@@ -42,9 +46,9 @@ class NextToken(NamedTuple):
 
 
 class LanguageModel:
-    """Completes text with one set of parameters; assign `params` to go on with others of the same shapes."""
+    """Continues text with one set of parameters; assign `params` to use others of the same shapes."""
 
-    def __init__(self, config: Config, params: Any, vocabulary: Vocabulary, source: str | None = None):
+    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary, source: str | None = None):
         translates = config.model.architecture == "encoder_decoder"
         if translates and source is None:
             raise UserError(
@@ -55,7 +59,7 @@ class LanguageModel:
         self.params, self.vocabulary = params, vocabulary
         self.model = runs.sized(config.model, params, vocabulary)
         self._source = None if source is None else [*vocabulary.encode(source), EOS]
-        # What a window begins with is something that such a model hardly ever saw.
+        # A model of whole files hardly ever saw a beginning.
         self._needs_prompt = not translates and config.data.documents == "file"
         positions = self.model.max_positions if self.model.positions == "learned" else sys.maxsize
         self.context = positions if translates else min(config.data.context, positions)
@@ -63,19 +67,25 @@ class LanguageModel:
 
     @classmethod
     def load(
-        cls, workdir: str | os.PathLike[str], checkpoint: str | int | None = None, source: str | None = None
+        cls,
+        workdir: str | os.PathLike[str],
+        checkpoint: str | int | None = None,
+        source: str | None = None,
+        warn: Callable[[str], None] = warnings.warn,
     ) -> LanguageModel:
         """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
+
+        `warn` is told which checkpoint is used where it is not the newest.
 
         `source` is the sentence to translate, for a translation run. Raises UserError when the folder holds no run, no
         such checkpoint, or a run of the other kind.
         """
-        return cls(*runs.load(Path(workdir), checkpoint), source)
+        return cls(*runs.load(Path(workdir), checkpoint, warn=warn), source)
 
     def predict_next_token(self, prompt: str, count: int = 10, keep_last: bool = False) -> list[NextToken]:
         """Returns the `count` tokens that are most likely to follow the prompt, likeliest first.
 
-        Raises UserError for a prompt that is longer than the context, unless its last tokens shall do (`keep_last`).
+        Raises UserError for a prompt that is longer than the context, unless `keep_last` keeps only its last tokens.
         """
         ids = self._window(prompt, keep_last)
         if self._source is None:
@@ -92,7 +102,7 @@ class LanguageModel:
         ]
 
     def generate_text(self, prompt: str, num_tokens: int, **options: Any) -> str:
-        """Returns what the model writes behind the prompt; the options are those of `stream`."""
+        """Returns what the model writes after the prompt; the options are those of `stream`."""
         return "".join(piece for (piece,) in self.stream([prompt], num_tokens, **options))
 
     def stream(
@@ -108,20 +118,20 @@ class LanguageModel:
         seed: int = 1,
         keep_last: bool = False,
     ) -> Iterator[list[str]]:
-        """Yields, after every token, what is new of each prompt's continuation; many of the strings are empty.
+        """Yields, after every token, the new text of each prompt's continuation; many of the strings are empty.
 
         Args:
-          num_tokens: most tokens behind a prompt; a text may end before.
+          num_tokens: most tokens of a continuation, which may end before.
           temperature, top_k, top_p, repetition_penalty: see `sampling`, in the order penalty, temperature, k, p; at
             temperature 0 the most probable token is taken.
-          stop: texts that end a continuation where they appear; they are no part of it.
+          stop: texts that end a continuation where they appear; they are not part of it.
           seed: with the number of a prompt, decides what is drawn for it.
           keep_last: keep the last tokens of a prompt that is longer than the context, instead of refusing it.
 
         Raises UserError for settings out of range, an empty prompt where the model needs one, and one that is too long.
         """
         if num_tokens < 1:
-            raise UserError(f"{num_tokens} tokens were asked for; it must be at least 1")
+            raise UserError(f"num_tokens is {num_tokens}, it must be at least 1")
         if not 0 <= seed < 2**32:
             raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
         asked = [
@@ -156,13 +166,13 @@ class LanguageModel:
             source = before
         else:
             source = np.array([self._source] * len(rows), np.int32)
-            skipped = [len(ids) - 1 for ids in inputs]  # forced, behind BOS
+            skipped = [len(ids) - 1 for ids in inputs]  # forced, after BOS
             limits = [limit + n if limit else 0 for limit, n in zip(limits, skipped, strict=True)]
             anything = jnp.full(len(rows), np.iinfo(np.int32).max, jnp.int32)
             prefix = padded([ids[1:] for ids in inputs], len(rows), longest)
             rules = Rules(jnp.zeros_like(anything), anything, jnp.asarray(prefix))
-        room, max_lengths = round_up(max(limits)), np.asarray(limits, np.int32)
-        state, memory = _begin(self.params, source, max_lengths, model=self.model, room=room)
+        max_length, max_lengths = round_up(max(limits)), np.asarray(limits, np.int32)
+        state, memory = _begin(self.params, source, max_lengths, model=self.model, max_length=max_length)
         for index in range(max(limits)):
             state = _extend(
                 self.params, memory, state, max_lengths, keys, rules, before, model=self.model, sampler=sampler
@@ -178,9 +188,9 @@ class LanguageModel:
     def log_probabilities(self, ids: Sequence[int], stride: int | None = None) -> np.ndarray:
         """Returns the log-probability of each of a document's ids, the last of which is EOS, given those before it.
 
-        The document is read in windows of the context's length, each `stride` tokens after the one before; scored are
-        the tokens that no window before had. So a token has at least context - stride others before it, where the
-        document has. A stride as long as the context (the default) sets windows side by side, as in training.
+        The document is read in windows of the context's length, each `stride` tokens after the one before; each scores
+        the tokens that no earlier window had. So a token has at least context - stride others before it, where the
+        document has them. With a stride as long as the context (the default) windows do not overlap, as in training.
         """
         if self._source is not None:
             raise UserError(
@@ -202,22 +212,22 @@ class LanguageModel:
         return np.concatenate(found)[: len(ids)]
 
     def _window(self, prompt: str, keep_last: bool) -> list[int]:
-        """Returns the prompt's ids behind BOS, or its last ids where it is too long and they shall do."""
+        """Returns the prompt's ids after BOS, or with `keep_last` the last ids of one that is too long."""
         if not prompt and self._needs_prompt:
-            raise UserError("the prompt is empty, and this model was trained on whole files: give a text to go on from")
+            raise UserError("the prompt is empty, and this model was trained on whole files: give a text to continue")
         ids = [BOS, *self.vocabulary.encode_target(prompt)]
         if len(ids) <= self.context:
             return ids
         if not keep_last or self._source is not None:
             raise UserError(
-                f"the prompt has {len(ids) - 1} tokens and the model's context room for {self.context - 1}; shorten it"
-                + ("" if self._source is not None else ", or keep its last tokens only (--keep-last)")
+                f"the prompt has {number_of(len(ids) - 1, 'token')} and the model's context holds {self.context - 1}; "
+                "shorten it" + ("" if self._source is not None else ", or keep its last tokens only (--keep-last)")
             )
         return ids[-self.context :]
 
 
 class _Row:
-    """A prompt and what was written behind it so far."""
+    """A prompt and its continuation so far."""
 
     def __init__(self, ids: list[int], left: int, text: GrowingText) -> None:
         self.ids, self.left, self.text = ids, left, text
@@ -240,24 +250,24 @@ def _padded_left(sequences: Sequence[Sequence[int]], length: int, rows: int | No
 
 
 @partial(jax.jit, static_argnames="model")
-def _next(params: Any, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
+def _next(params: Params, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
     """Returns the log-probability of every token at one place of the only target."""
     logits: Any = build(model).apply({"params": params}, source, target)
     return token_log_probabilities(logits[:, place, None], forbidden=(BOS, PAD))[0, 0]
 
 
-@partial(jax.jit, static_argnames=("model", "room"))
+@partial(jax.jit, static_argnames=("model", "max_length"))
 def _begin(
-    params: Any, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, room: int
+    params: Params, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, max_length: int
 ) -> tuple[sampling.State, Any]:
     """Returns the state of generation before the first token, and what it needs of the source."""
-    cache, memory = build(model).apply({"params": params}, source, 1, room, method="start_cache")  # pyright: ignore
-    return sampling.begin(cache, max_lengths, max_length=room, bos=BOS), memory
+    cache, memory = build(model).apply({"params": params}, source, 1, max_length, method="start_cache")  # pyright: ignore
+    return sampling.begin(cache, max_lengths, max_length=max_length, bos=BOS), memory
 
 
 @partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames="state")
 def _extend(
-    params: Any,
+    params: Params,
     memory: Any,
     state: sampling.State,
     max_lengths: jax.Array,
@@ -268,9 +278,9 @@ def _extend(
     model: ModelConfig,
     sampler: sampling.Sampler,
 ) -> sampling.State:
-    """Returns the state with one token more in every row that is open."""
+    """Returns the state with one more token in every row that is open."""
 
-    def step(tokens: jax.Array, cache: Any, index: jax.Array) -> tuple[jax.Array, Any]:
+    def step(tokens: jax.Array, cache: Cache, index: jax.Array) -> tuple[jax.Array, Cache]:
         return build(model).apply({"params": params}, tokens, index, cache, memory, method="step")  # pyright: ignore
 
     return sampling.extend(

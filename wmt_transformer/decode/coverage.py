@@ -5,8 +5,8 @@
 
 p_ij is the attention of output token j to source token i; both sums count EOS. A Transformer has many attentions: ours
 is the mean over the heads of the decoder's last layer (over the models too, in an ensemble). The paper of this model
-uses no such penalty, so beta is 0 unless asked for. It does not steer the search: the beam_size hypotheses that the
-search returns are read once more with teacher forcing, which gives p, and are put in order by s.
+uses no such penalty, so beta is 0 by default. It does not steer the search: the beam_size hypotheses that the search
+returns are read once more with teacher forcing, which gives p, and are sorted by s.
 """
 
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def penalty(
 ) -> Float[Array, "batch hypotheses"]:
     """Returns cp(X; Y) of every hypothesis, at most 0. Padding on either side counts for nothing."""
     covered = jnp.where((tokens != PAD)[..., None], attention, 0.0).sum(axis=2)
-    logs = jnp.log(jnp.clip(covered, 1e-9, 1.0))  # a token that nothing looks at would be -inf
+    logs = jnp.log(jnp.clip(covered, 1e-9, 1.0))  # a token without any attention would give -inf
     return beta * jnp.where((source != PAD)[:, None], logs, 0.0).sum(axis=-1)
 
 
@@ -33,7 +33,7 @@ def ranked(
 ) -> tuple[Hypotheses, Array]:
     """Returns the `count` best hypotheses by new scores, and their attention.
 
-    As in the search, those that ended come before those that the limit cut, and those that are none come last.
+    As in the search, those that ended come before those that the limit cut; places without a hypothesis come last.
     """
     cut = 1 - (found.tokens == EOS).any(axis=-1) + 2 * jnp.isneginf(found.scores)
     order = jnp.lexsort((-scores, cut))[:, :count]

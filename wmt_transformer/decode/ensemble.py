@@ -15,36 +15,37 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.decode.beam import Grow, Reorder, Step
+from wmt_transformer.decode.beam import Cache, Grow, Reorder, Step
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.model.build import build
 
 
 def start(
     models: Sequence[ModelConfig],
-    params: Sequence[Any],
+    params: Sequence[Params],
     source: Int[Array, "batch source"],
     beam_size: int,
-    room: int,
-) -> tuple[Step, Any, Reorder, Grow]:
-    """Reads the source with every model; returns what `beam.search` needs: step, a first cache with room for so many
+    cache_length: int,
+) -> tuple[Step, Cache, Reorder, Grow]:
+    """Reads the source with every model; returns what `beam.search` needs: step, a cache with room for `cache_length`
     positions, reorder, and grow."""
     members = [(build(model), {"params": own}) for model, own in zip(models, params, strict=True)]
     started: list[Any] = [
-        model.apply(variables, source, beam_size, room, method="start_cache") for model, variables in members
+        model.apply(variables, source, beam_size, cache_length, method="start_cache") for model, variables in members
     ]
 
-    def step(tokens: Array, caches: Any, index: Array) -> tuple[Array, Any]:
-        taken: list[Any] = [
+    def step(tokens: Array, caches: Cache, index: Array) -> tuple[Array, Cache]:
+        stepped: list[Any] = [
             model.apply(variables, tokens, index, cache, memory, method="step")
             for (model, variables), cache, (_, memory) in zip(members, caches, started, strict=True)
         ]
-        return mean_logits([logits for logits, _ in taken]), tuple(cache for _, cache in taken)
+        return mean_logits([logits for logits, _ in stepped]), tuple(cache for _, cache in stepped)
 
-    def reorder(caches: Any, origin: Array) -> Any:
+    def reorder(caches: Cache, origin: Array) -> Cache:
         return tuple(cache.reordered(origin) for cache in caches)
 
-    def grow(caches: Any, room: int) -> Any:
-        return tuple(cache.grown(room) for cache in caches)
+    def grow(caches: Cache, length: int) -> Cache:
+        return tuple(cache.grown(length) for cache in caches)
 
     return step, tuple(cache for cache, _ in started), reorder, grow
 

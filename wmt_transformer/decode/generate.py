@@ -1,8 +1,8 @@
 """Strings in, strings out: a trained model, or several as an ensemble, as a translator.
 
-Lines become parts (`lines`), parts are decoded in batches of few shapes (`batched`), and what comes out becomes lines
-again. Search or sampling, forced prefixes, lengths, coverage and alignments are arguments of this one path (`n_best`);
-what is not asked for costs nothing. What a sentence becomes does not depend on the sentences around it.
+Lines become parts (`lines`), parts are decoded in batches of few shapes (`batched`), and the outputs become lines
+again. Search or sampling, forced prefixes, lengths, coverage and alignments are options of this one path (`n_best`);
+an option that is not used costs nothing. A sentence's translation does not depend on the sentences around it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from wmt_transformer.config import ComputeDtype, Config, DecodeConfig, ModelConf
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
 from wmt_transformer.decode.lines import Part, Translation
+from wmt_transformer.decode.runs import Params
+from wmt_transformer.decode.sampling import GREEDY
 from wmt_transformer.decode.scoring import Score
+from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS
 
 
 class Translator:
     """Translates with one set of parameters; assign `params` to go on with others of the same shapes."""
 
-    def __init__(self, config: Config, params: Any, vocabulary: Vocabulary):
+    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary):
         if config.model.architecture == "decoder_only":
             raise UserError(f"{config.name} is a language model, which does not translate; see `generate`")
         self.params = params
@@ -36,10 +39,10 @@ class Translator:
         self.data = config.data
         self._decode = config.decode
         self._others: tuple[Translator, ...] = ()  # of an ensemble
-        # A learned table has no row for what lies behind its end; sinusoids go on for ever.
+        # A learned table of positions ends; sinusoids do not.
         self._positions = config.model.max_positions if config.model.positions == "learned" else sys.maxsize
         self.longest = min(config.data.max_length, self._positions)
-        """What has as many pieces, EOS included, is decoded in parts: training saw nothing so long."""
+        """A line with this many pieces, EOS included, is decoded in parts: training saw none as long."""
 
     @classmethod
     def load(
@@ -47,14 +50,16 @@ class Translator:
         workdir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         checkpoint: str | int | Sequence[str | int | None] | None = None,
         compute_dtype: ComputeDtype | None = None,
+        warn: Callable[[str], None] = warnings.warn,
     ) -> Translator:
-        """Reads a trained translator: `checkpoint` is average, best, latest or a step.
+        """Reads a trained translator. Several work folders, several checkpoints of one, or the same number of both are
+        an ensemble (see `ensemble`).
 
-        `compute_dtype` is that of the matrix products (default: the run's own, on a CPU float32); bfloat16 is faster
-        on a CPU that multiplies it, and rounds.
-
-        None is the average where there is one, otherwise the best. Several work folders, several checkpoints of one,
-        or as many of both are an ensemble (see `ensemble`).
+        Args:
+          checkpoint: average, best, latest or a step; None is the average where there is one, otherwise the best.
+          compute_dtype: of the matrix products (default: the run's own, on a CPU float32); bfloat16 is faster on a CPU
+            that multiplies it, and rounds.
+          warn: is told which checkpoint is used where it is not the newest.
 
         Raises UserError when a folder holds no run, no such checkpoint, or another model's vocabulary.
         """
@@ -63,11 +68,13 @@ class Translator:
         count = max(len(folders), len(which))
         if not {len(folders), len(which)} <= {1, count}:
             raise UserError(
-                f"{len(folders)} work folders and {len(which)} checkpoints: give one of either, or as many of both"
+                f"{number_of(len(folders), 'work folder')} and {number_of(len(which), 'checkpoint')}: give one of "
+                "either, or the same number of both"
             )
         pairs = itertools.islice(zip(itertools.cycle(folders), itertools.cycle(which), strict=False), count)
         return cls.ensemble(
-            [cls(*runs.load(Path(folder), one, compute_dtype)) for folder, one in pairs], [str(one) for one in folders]
+            [cls(*runs.load(Path(folder), one, compute_dtype, warn)) for folder, one in pairs],
+            [str(one) for one in folders],
         )
 
     @classmethod
@@ -115,14 +122,8 @@ class Translator:
         warn: Callable[[str], None] | None = None,
         first_line: int = 1,
         *,
-        beta: float | None = None,
-        min_length: int | None = None,
-        max_length: int | None = None,
         prefixes: Sequence[str] | None = None,
-        sampler: sampling.Sample | None = None,
-        seed: int = 1,
-        alignments: bool = False,
-        rule: batched.MakeRule | None = None,
+        **options: Any,
     ) -> list[list[Translation]]:
         """Returns up to `count` translations of each sentence, best first.
 
@@ -133,73 +134,72 @@ class Translator:
           alpha: exponent of the length penalty, at least 0 (default: the config's).
           warn: is told about every line that is too long to translate in one go (default: `warnings.warn`).
           first_line: the number of the first sentence in warnings and errors, and for `seed`.
-          beta: factor of the coverage penalty (default: the config's; see `decode/coverage.py`).
-          min_length, max_length: fewest and most pieces of an output, EOS not counted (default: the config's). An
-            output that reaches `max_length` ends there; without it, output is cut behind the source's pieces plus
-            `extra_length`, which holds beside it.
           prefixes: what each translation begins with; an empty one forces nothing. The translation goes on where the
             prefix ends, be it in the middle of a word.
-          sampler: draws translations at random instead of searching for the best; scores are log-probabilities.
-          seed: with the line's number, decides what is drawn for it, whatever else is translated.
-          alignments: adds word alignments and attention to each translation (see `decode/alignment.py`).
-          rule: what outputs must be (see `decode/tree_rules.py`), in place of lengths and prefixes.
+          options: see `request`.
 
         Returns:
-          One list for each sentence. A line that was cut into parts has the parts' translations joined, the
+          One list for each sentence. A line that was split into parts has the parts' translations joined, the
           k-th best with the k-th best, and their mean score; a prefix is its first part's, lengths are each part's.
 
         Raises UserError for settings out of range or against each other, and for a prefix that cannot be met.
         """
-        given = dict(beam_size=beam_size, alpha=alpha, beta=beta, min_length=min_length, max_length=max_length)
-        settings: DecodeConfig = dataclasses.replace(
-            self._decode, **{name: value for name, value in given.items() if value is not None}
-        )
-        if sampler is not None:
-            searching = [
-                name for name, none in (("beam_size", 1), ("alpha", 0), ("beta", 0)) if given[name] not in (None, none)
-            ]
-            searching += ["n-best list"] * (count > 1)
-            if searching:
-                raise UserError(f"sampling draws one translation and searches for none; leave the {searching[0]} out")
-            if not 0 <= seed < 2**32:
-                raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
-            settings = dataclasses.replace(settings, beam_size=1, alpha=0.0, beta=0.0)
-        if not 1 <= count <= settings.beam_size:
-            raise UserError(
-                f"{count} translations were asked of a beam of {settings.beam_size}; "
-                f"ask for 1 to {settings.beam_size}, or a wider beam"
-            )
+        request = self.request(count, beam_size=beam_size, alpha=alpha, **options)
         if prefixes is not None and len(prefixes) != len(sentences):
             raise UserError(f"there are {len(prefixes)} prefixes for {len(sentences)} lines; give one for each")
-
-        parts = lines.cut(self.vocabulary, sentences, prefixes, self.longest, warn or warnings.warn, first_line)
+        parts = lines.parts_of(self.vocabulary, sentences, prefixes, self.longest, warn or warnings.warn, first_line)
         for part in parts:
-            lines.check_room(part, settings, self._positions)
+            lines.check_room(part, request.settings, self._positions)
         found: list[list[list[Translation]]] = [[] for _ in sentences]
-        outputs = batched.decode(
-            self._models,
-            self._parameters,
-            parts,
-            settings,
-            self._positions,
-            count=count,
-            sampler=sampler or sampling.Greedy(),
-            seed=seed,
-            alignments=alignments,
-            rule=rule,
-        )
-        for part, some in zip(parts, outputs, strict=True):
-            found[part.line - first_line].append([self._translation(part, output) for output in some])
+        outputs = batched.decode(self._models, self._parameters, parts, request)
+        for part, hypotheses in zip(parts, outputs, strict=True):
+            found[part.line - first_line].append([self._translation(part, one) for one in hypotheses])
         return [lines.join(one) for one in found]
+
+    def request(
+        self,
+        count: int = 1,
+        *,
+        sampler: sampling.Sample | None = None,
+        seed: int = 1,
+        alignments: bool = False,
+        rule: batched.MakeRule | None = None,
+        **settings: Any,
+    ) -> batched.Request:
+        """Returns what is asked for every sentence alike.
+
+        Args:
+          sampler: draws translations at random instead of searching for the best; scores are log-probabilities.
+          seed: with the line's number, decides what is drawn for it, whatever else is translated.
+          alignments: adds word alignments and attention to each translation (see `decode/alignment.py`).
+          rule: what outputs must be (see `decode/tree_rules.py`), in place of lengths and prefixes.
+          settings: `DecodeConfig`'s fields, where None is the config's. `beta` is the factor of the coverage penalty
+            (see `decode/coverage.py`). `min_length` and `max_length` are the fewest and most pieces of an output, EOS
+            not counted: one that reaches `max_length` ends there. Without it an output is cut at the source's pieces
+            plus `extra_length`, which also holds beside it.
+
+        Raises UserError for settings out of range or against each other.
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        decoding: DecodeConfig = dataclasses.replace(self._decode, **given)
+        if sampler is not None:
+            _check_sampling(given, count, seed)
+            decoding = dataclasses.replace(decoding, beam_size=1, alpha=0.0, beta=0.0)
+        if not 1 <= count <= decoding.beam_size:
+            raise UserError(
+                f"{number_of(count, 'translation')} {'was' if count == 1 else 'were'} asked of a beam of "
+                f"{decoding.beam_size}; ask for 1 to {decoding.beam_size}, or a wider beam"
+            )
+        return batched.Request(decoding, count, sampler or GREEDY, seed, alignments, rule, self._positions)
 
     def score(self, sources: Sequence[str], targets: Sequence[str], first_line: int = 1) -> list[Score]:
         """Returns the log-probability of each target given its source (see `decode/scoring.py`).
 
-        No line is cut, however long. Raises UserError where there are not as many targets as sources, and for a line
-        (the first is `first_line`) that a model's learned positions do not reach.
+        No line is split, however long. Raises UserError where the numbers of sources and targets differ, and for a line
+        (the first is `first_line`) that is longer than a model's learned positions.
         """
         if len(sources) != len(targets):
-            raise UserError(f"there are {len(sources)} sources and {len(targets)} targets; give as many of both")
+            raise UserError(f"there are {len(sources)} sources and {len(targets)} targets; give as many targets")
         ids = [[[*self.vocabulary.encode(text), EOS] for text in sources]]
         ids += [[[*self.vocabulary.encode_target(text), EOS] for text in targets]]
         for line, pair in enumerate(zip(*ids, strict=True), first_line):
@@ -207,21 +207,32 @@ class Translator:
                 raise UserError(
                     f"line {line} has {max(map(len, pair))} tokens and the model {self._positions} learned positions"
                 )
-        room = self._decode.batch_tokens // self._decode.beam_size
-        return scoring.score(self._models, self._parameters, ids[0], ids[1], room, self._positions)
+        batch_tokens = self._decode.batch_tokens // self._decode.beam_size
+        return scoring.score(self._models, self._parameters, ids[0], ids[1], batch_tokens, self._positions)
 
     @property
     def _models(self) -> tuple[ModelConfig, ...]:
         return (self.model, *(other.model for other in self._others))
 
     @property
-    def _parameters(self) -> tuple[Any, ...]:
+    def _parameters(self) -> tuple[Params, ...]:
         return (self.params, *(other.params for other in self._others))
 
     def _translation(self, part: Part, output: batched.Output) -> Translation:
-        # Bytes that the model puts together may make a line break: one line in, one line out.
+        # Bytes that the model joins may make a line break; `normalise` keeps it one line.
         text = normalise(self.vocabulary.decode(output.ids))
         if output.weights is None:
             return Translation(text, output.score)
         links, attention = alignment.of_output(self.vocabulary, part.text, part.first_word, output.ids, output.weights)
         return Translation(text, output.score, links, (attention,))
+
+
+def _check_sampling(given: dict[str, Any], count: int, seed: int) -> None:
+    """Raises UserError for settings of a search, which sampling does not do, and for a seed out of range."""
+    without = {"beam_size": 1, "alpha": 0, "beta": 0}  # these values search for nothing
+    searching = [name for name, none in without.items() if given.get(name, none) != none]
+    searching += ["n-best list"] * (count > 1)
+    if searching:
+        raise UserError(f"sampling draws one translation and does not search; leave out the {searching[0]}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")

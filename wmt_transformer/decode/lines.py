@@ -1,8 +1,8 @@
 """Lines of text and the parts that are decoded: what a model is given at once, and how the results become a line.
 
-A line longer than anything that training saw (`data.max_length`) would be translated badly and slowly in one go: it
-is cut at ends of sentences where it has any, and a warning names it. Nothing is ever dropped. Shapes come from a
-short list, so that XLA compiles a handful of programs.
+A line longer than any that training saw (`data.max_length`) would be translated badly and slowly in one go: it is
+split at ends of sentences where it has any, and a warning names it. Nothing is ever dropped. Lengths come from a short
+list, so that XLA compiles few programs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from wmt_transformer.config import DecodeConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode.alignment import Attention, Links
+from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS, PAD, UNKNOWN
 
 
@@ -33,7 +34,7 @@ class Part:
     prefix: list[int]
     """Ids that its output begins with."""
     first_word: int
-    """How many of its line's words stand before it."""
+    """How many of its line's words come before it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Translation:
     attention: tuple[Attention, ...] = dataclasses.field(default=(), compare=False)
 
 
-def cut(
+def parts_of(
     vocabulary: Vocabulary,
     sentences: Sequence[str],
     prefixes: Sequence[str] | None,
@@ -58,9 +59,9 @@ def cut(
     warn: Callable[[str], None],
     first_line: int,
 ) -> list[Part]:
-    """Returns the parts of every line, all of them shorter than `longest` with EOS; a blank line has none.
+    """Returns the parts of every line, each shorter than `longest` with EOS; a blank line has none.
 
-    A line's prefix goes to its first part. Raises UserError, naming the line, for one that cannot be spelt.
+    A line's prefix goes to its first part. Raises UserError, naming the line, for a prefix that cannot be spelt.
     """
     parts = []
     for line, sentence in enumerate(sentences, first_line):
@@ -70,8 +71,8 @@ def cut(
         if length >= longest:
             texts = list(split(vocabulary, normalise(sentence), longest))
             warn(
-                f"line {line} is very long: {length} pieces, where training saw at most "
-                f"{longest - 1}; it is translated in {len(texts)} parts"
+                f"line {line} is very long: {number_of(length, 'piece')}, and training saw at most {longest - 1}; "
+                f"it is translated in {number_of(len(texts), 'part')}"
             )
         if prefix and not texts:
             raise UserError(f"line {line} is blank and has a prefix; a blank line stays blank, leave its prefix empty")
@@ -93,20 +94,20 @@ def _spelt(vocabulary: Vocabulary, prefix: str, line: int) -> list[int]:
 
 
 def most_tokens(source: int, settings: DecodeConfig, positions: int) -> int:
-    """Returns the most tokens of an output, EOS included, to a source of so many, EOS included (§6.1)."""
+    """Returns the most tokens of the output for a source of `source` tokens, EOS included in both (§6.1)."""
     most = min(source + settings.extra_length, positions)
     return most if settings.max_length is None else min(most, settings.max_length + 1)
 
 
 def check_room(part: Part, settings: DecodeConfig, positions: int) -> None:
-    """Raises UserError, naming the line, for a prefix or a least length that its output has no room for."""
+    """Raises UserError, naming the line, for a prefix or a minimum length that is longer than its output may be."""
     most, source = most_tokens(len(part.source), settings, positions) - 1, len(part.source) - 1
     for length, what in ((len(part.prefix), "the prefix has"), (settings.min_length, "the minimum length is")):
         if length > most:
             raise UserError(
-                f"line {part.line}: {what} {length} pieces, and the output at most {most} (the source has {source}; "
-                f"extra_length is {settings.extra_length}, max_length {settings.max_length}); shorten the one or "
-                "allow more"
+                f"line {part.line}: {what} {number_of(length, 'piece')}, and the output at most {most} (the source has "
+                f"{source}; extra_length is {settings.extra_length}, max_length {settings.max_length}); shorten it or "
+                "allow longer outputs"
             )
 
 
@@ -115,20 +116,20 @@ def split(vocabulary: Vocabulary, text: str, longest: int) -> Iterator[str]:
     if len(vocabulary.encode(text)) < longest or len(text) < 2:
         yield text
     else:
-        middle = _middle_cut(text)
+        middle = _middle(text)
         yield from split(vocabulary, text[:middle].strip(), longest)
         yield from split(vocabulary, text[middle:].strip(), longest)
 
 
-def _middle_cut(text: str) -> int:
-    """Returns where to cut a text in two: after a sentence, else between words, else between characters.
+def _middle(text: str) -> int:
+    """Returns where to split a text in two: after a sentence, else between words, else between characters.
 
-    The cut lies between a quarter and three quarters of the text, as near to the middle as it can.
+    The place is between a quarter and three quarters of the text, as near to the middle as possible.
     """
     middle = len(text) / 2
     for between in (r"(?<=[.!?…;:])\s+|(?<=\u3002)", r"\s+"):
-        cuts = [match.start() for match in re.finditer(between, text)]
-        nearest = min(cuts, key=lambda cut: abs(cut - middle), default=0)
+        places = [match.start() for match in re.finditer(between, text)]
+        nearest = min(places, key=lambda place: abs(place - middle), default=0)
         if abs(nearest - middle) <= middle / 2:
             return nearest
     return len(text) // 2
@@ -136,7 +137,7 @@ def _middle_cut(text: str) -> int:
 
 def join(parts: Sequence[list[Translation]]) -> list[Translation]:
     """Returns a line's n-best list from those of its parts: the k-th best joined with the k-th best, and their mean
-    score; as many as the part with the fewest has. Without parts, the empty translation."""
+    score. It is as long as the shortest of them; without parts it is the empty translation."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -164,7 +165,7 @@ def round_up(length: int) -> int:
 
 
 def padded(sequences: Sequence[Sequence[int]], rows: int, length: int) -> np.ndarray:
-    """Returns ids `[rows, length]` with padding behind every sequence and below the last."""
+    """Returns ids `[rows, length]` with padding after every sequence and below the last."""
     ids = np.full((rows, length), PAD, np.int32)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = sequence

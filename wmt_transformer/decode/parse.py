@@ -1,20 +1,25 @@
 """Words in, trees out: a translator whose translations are brackets, as a parser (§6.3).
 
-The model writes the brackets of a sentence, with one XX for each word (see `data/trees.py`). Whatever it writes becomes
-a tree over exactly the words that went in. It tells no parts of speech: leaves keep the tags that they are given.
+The model writes the brackets of a sentence, with one XX for each word (see `data/treebanks/trees.py`). Whatever it
+writes becomes a tree over exactly the words that went in. It predicts no parts of speech: leaves keep their tags.
 """
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks import corpora, trees
+from wmt_transformer.data.treebanks import words as treebank_words
 from wmt_transformer.data.treebanks.trees import Repairs, Tree
 from wmt_transformer.decode import tree_rules
 from wmt_transformer.decode.batched import MakeRule
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.experiment import run_config
 
 
 class Parse(NamedTuple):
@@ -25,6 +30,59 @@ class Parse(NamedTuple):
     """What the model's output needed to become this tree."""
     score: float
     """Log-probability of the output, divided by the length penalty."""
+
+
+class Parser:
+    """Parses sentences with a run that was trained on a treebank."""
+
+    def __init__(self, translator: Translator):
+        self.translator = translator
+
+    @classmethod
+    def load(
+        cls,
+        workdir: str | os.PathLike[str],
+        checkpoint: str | int | None = None,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> Parser:
+        """Reads a trained parser: `checkpoint` is average, best, latest or a step.
+
+        None is the average where there is one, otherwise the best. `warn` is told of one that is not the newest.
+        Raises UserError where the folder holds no run of a treebank, or no such checkpoint.
+        """
+        corpus = run_config(Path(workdir)).data.corpus
+        if corpus not in corpora.CORPORA:
+            raise UserError(f"{workdir} holds a run of {corpus}, which is no treebank; use translate")
+        return cls(Translator.load(workdir, checkpoint, warn=warn))
+
+    def parse(
+        self,
+        sentences: Sequence[str],
+        beam_size: int | None = None,
+        alpha: float | None = None,
+        *,
+        tokenized: bool = False,
+        constrained: bool = False,
+        first_line: int = 1,
+    ) -> list[Parse]:
+        """Returns the tree of each sentence.
+
+        Args:
+          sentences: text, which is cut into words as the treebank's was.
+          beam_size, alpha: of the search (default: the config's).
+          tokenized: words stand between spaces already.
+          constrained: the model can write nothing but trees over the words.
+          first_line: the number of the first sentence in errors.
+
+        Raises UserError for a sentence without a word, and for one that is longer than any in training.
+        """
+        biomedical = self.translator.data.corpus == "craft"
+        leaves = [
+            treebank_words.leaves(text.split() if tokenized else treebank_words.tokenize(text, biomedical=biomedical))
+            for text in sentences
+        ]
+        check_lengths(self.translator, leaves, first_line)
+        return parse(self.translator, leaves, beam_size, alpha, constrained=constrained)
 
 
 def parse(
@@ -41,7 +99,7 @@ def parse(
     `constrained` lets the model write nothing but trees over the words.
     """
     lines = [_source(translator, leaves) for leaves in sentences]
-    rule = _rule(translator) if constrained else None
+    rule = _rule(translator, sentences) if constrained else None
     found = translator.n_best(lines, 1, beam_size, alpha, warn, rule=rule)
     return [
         Parse(*trees.restore(best.text.split(), leaves), best.score)
@@ -58,15 +116,14 @@ def check_lengths(translator: Translator, sentences: Sequence[Sequence[Tree]], f
         if pieces >= translator.longest:
             raise UserError(
                 f"line {number} has {pieces} pieces, training saw at most {translator.longest - 1} (data.max_length); "
-                "a tree cannot be put together from parts: give shorter sentences, one a line"
+                "a tree cannot be joined from parts: give shorter sentences, one a line"
             )
 
 
-def _rule(translator: Translator) -> MakeRule:
-    numbered = translator.data.tree_leaves == "numbers"
-    each = 2 if numbered else 1  # tokens of the source for a word
-    names = trees.names(numbered)
-    return tree_rules.for_vocabulary(translator.vocabulary.ids(), names, lambda text: len(text.split()) // each)
+def _rule(translator: Translator, sentences: Sequence[Sequence[Tree]]) -> MakeRule:
+    names = trees.names(translator.data.tree_leaves == "numbers")
+    # Leaves are counted, not words between spaces: a treebank's word may have a no-break space in it.
+    return tree_rules.for_vocabulary(translator.vocabulary.ids(), names, lambda part: len(sentences[part.line - 1]))
 
 
 def _source(translator: Translator, leaves: Sequence[Tree]) -> str:

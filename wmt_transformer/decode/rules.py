@@ -11,47 +11,49 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
+class Position(NamedTuple):
+    """Where an output has come to."""
+
+    tokens: Int[Array, "batch hypotheses length"]
+    """What was written so far, padding after it."""
+    index: Int[Array, ""]
+    """The position that is written now."""
+    eos: int
+    pad: int
+
+
 @runtime_checkable
 class Rule(Protocol):
-    """What search and sampling ask at every position; a pytree of arrays, so that it travels into what is compiled."""
+    """What search and sampling ask at every position; a pytree of arrays, so that it can be an argument of a compiled
+    function."""
 
     def allow(
-        self,
-        log_probs: Float[Array, "batch hypotheses vocabulary"],
-        tokens: Int[Array, "batch hypotheses length"],
-        index: Int[Array, ""],
-        eos: int,
-        pad: int,
+        self, log_probs: Float[Array, "batch hypotheses vocabulary"], at: Position
     ) -> Float[Array, "batch hypotheses vocabulary"]:
-        """Returns the log-probabilities of position `index`, behind `tokens`, with -inf where a token may not stand."""
+        """Returns the log-probabilities of the tokens at a position, with -inf for those that are not allowed there."""
         ...
 
 
 class Rules(NamedTuple):
-    """One row a sentence; a prefix is at most `maximum` long, and `minimum` is not above `maximum`."""
+    """One row for each sentence; a prefix is at most `maximum` long, and `minimum` is not above `maximum`."""
 
     minimum: Int[Array, "batch"]
     """Pieces that come before EOS may."""
     maximum: Int[Array, "batch"]
-    """Pieces behind which EOS must come, where the search's own limit leaves room for it."""
+    """Pieces after which EOS must come, where the search's own limit leaves room for it."""
     prefix: Int[Array, "batch prefix"]
-    """Ids that the output begins with; padding behind its end."""
+    """Ids that the output begins with; padding after them."""
 
     def allow(
-        self,
-        log_probs: Float[Array, "batch hypotheses vocabulary"],
-        tokens: Int[Array, "batch hypotheses length"],
-        index: Int[Array, ""],
-        eos: int,
-        pad: int,
+        self, log_probs: Float[Array, "batch hypotheses vocabulary"], at: Position
     ) -> Float[Array, "batch hypotheses vocabulary"]:
-        """Returns the log-probabilities of position `index` with -inf where a token may not stand."""
-        tokens = jnp.arange(log_probs.shape[-1])
-        forced = jnp.where(index == self.maximum, eos, pad)
+        """Returns the log-probabilities with -inf for what breaks a length or the prefix."""
+        token = jnp.arange(log_probs.shape[-1])
+        forced = jnp.where(at.index == self.maximum, at.eos, at.pad)
         if length := self.prefix.shape[1]:
-            begun = self.prefix[:, jnp.minimum(index, length - 1)]
-            forced = jnp.where((index < length) & (begun != pad), begun, forced)
+            begun = self.prefix[:, jnp.minimum(at.index, length - 1)]
+            forced = jnp.where((at.index < length) & (begun != at.pad), begun, forced)
         forced = forced[:, None]
-        allowed = (forced == pad) | (tokens == forced)
-        allowed &= (tokens != eos) | (index >= self.minimum)[:, None]
+        allowed = (forced == at.pad) | (token == forced)
+        allowed &= (token != at.eos) | (at.index >= self.minimum)[:, None]
         return jnp.where(allowed[:, None], log_probs, -jnp.inf)

@@ -1,7 +1,7 @@
 """One hypothesis a sentence, token by token: greedy, or drawn at random.
 
 The loop takes the same `step` as beam search, and a sampler, which chooses a token for every row. `Greedy()` takes
-the most probable one and equals a beam of 1 with alpha 0, without a beam's bookkeeping; training uses it to score the
+the most probable one and equals a beam of 1 with alpha 0, without the work of a beam; training uses it to score the
 development set. `Sample((Temperature(0.8), TopK(40), TopP(0.95)))` draws one from the model's distribution after the
 filters have changed it, in their order. Every row has its own random key, so that what is drawn for a sentence does
 not depend on the others in its batch.
@@ -20,13 +20,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from wmt_transformer.config import UserError
-from wmt_transformer.decode.beam import Grow, Hypotheses, Step, in_rooms, length_penalty, token_log_probabilities, top
-from wmt_transformer.decode.rules import Rule
+from wmt_transformer.decode.beam import Cache, Grow, Hypotheses, Step, length_penalty, while_cache_grows
+from wmt_transformer.decode.rules import Position, Rule
+from wmt_transformer.decode.token_scores import token_log_probabilities, top
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Chooses a token for every row behind `tokens`; a frozen dataclass, so that a program is kept for each."""
+    """Chooses the token after `tokens` for every row; a frozen dataclass, by which compiled programs are kept."""
 
     def choose(
         self,
@@ -40,7 +41,7 @@ class Sampler(Protocol):
 class Filter(Protocol):
     """Changes a distribution; -inf is a token that cannot be drawn, and the rest need not sum to 1.
 
-    `tokens` are those that a row has already, padding somewhere between or behind them.
+    `tokens` are those that a row has already; padding may be between or after them.
     """
 
     def apply(
@@ -59,6 +60,9 @@ class Greedy:
         keys: Key[Array, "batch"] | None = None,
     ) -> Int[Array, "batch"]:
         return top(log_probs, 1)[1][:, 0]  # argmax takes XLA longer on a CPU than the rest of the choice
+
+
+GREEDY = Greedy()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +125,8 @@ class TopK:
 class TopP:
     """The fewest tokens that together have at least this share of the probability (Holtzman et al. 2020).
 
-    Going down from the most probable one, a token is kept while those above it have less than `share`; of equals,
-    the lower id stands above.
+    From the most probable token down, a token is kept while those before it have less than `share` together; of
+    equals, the lower id comes first.
     """
 
     share: float
@@ -146,7 +150,7 @@ class TopP:
 
 @dataclasses.dataclass(frozen=True)
 class RepetitionPenalty:
-    """p ** value for every token that stands in the text already, the prompt included: above 1 they come less often.
+    """p ** value for every token that is in the text already, the prompt included; above 1 makes them rarer.
 
     Keskar et al. (2019) multiply negative scores and divide positive ones; log-probabilities are all negative.
     """
@@ -160,13 +164,13 @@ class RepetitionPenalty:
     def apply(
         self, log_probs: Float[Array, "batch vocabulary"], tokens: Int[Array, "batch length"]
     ) -> Float[Array, "batch vocabulary"]:
-        there = jnp.zeros_like(log_probs, jnp.bool_)
-        there = jnp.put_along_axis(there, tokens, jnp.ones_like(tokens, jnp.bool_), axis=-1, inplace=False)
-        return jnp.where(there, log_probs * self.value, log_probs)
+        seen = jnp.zeros_like(log_probs, jnp.bool_)
+        seen = jnp.put_along_axis(seen, tokens, jnp.ones_like(tokens, jnp.bool_), axis=-1, inplace=False)
+        return jnp.where(seen, log_probs * self.value, log_probs)
 
 
 class State(NamedTuple):
-    """Where generation is; `begin` makes the first one, `extend` each next one."""
+    """How far generation has come; `begin` makes the first state, `extend` each next one."""
 
     length: Int[Array, ""]
     """Positions generated so far."""
@@ -177,10 +181,10 @@ class State(NamedTuple):
     """Log-probability of each row."""
     open: Bool[Array, "batch"]
     """Neither ended nor at its limit."""
-    cache: Any
+    cache: Cache
 
 
-def begin(cache: Any, max_lengths: Int[Array, "batch"], *, max_length: int, bos: int, pad: int = 0) -> State:
+def begin(cache: Cache, max_lengths: Int[Array, "batch"], *, max_length: int, bos: int, pad: int = 0) -> State:
     """Returns the state before the first token; the arguments are those of `generate`."""
     batch = max_lengths.shape[0]
     return State(
@@ -201,16 +205,16 @@ def extend(
     bos: int,
     eos: int,
     pad: int = 0,
-    sampler: Sampler = Greedy(),
+    sampler: Sampler = GREEDY,
     keys: Key[Array, "batch"] | None = None,
     rules: Rule | None = None,
     before: Int[Array, "batch prompt"] | None = None,
 ) -> State:
-    """Returns the state with one token more in every open row; the arguments are those of `generate`."""
+    """Returns the state with one more token in every open row; the arguments are those of `generate`."""
     logits, cache = step(state.last, state.cache, state.length)
     log_probs = token_log_probabilities(logits, forbidden=(bos, pad))
     if rules is not None:
-        log_probs = rules.allow(log_probs, state.tokens[:, None], state.length, eos, pad)
+        log_probs = rules.allow(log_probs, Position(state.tokens[:, None], state.length, eos, pad))
     log_probs = log_probs[:, 0]
     now = None if keys is None else jax.vmap(jax.random.fold_in, (0, None))(keys, state.length)
     so_far = state.tokens if before is None else jnp.concatenate([before, state.tokens], axis=1)
@@ -225,7 +229,7 @@ def extend(
 
 def generate(
     step: Step,
-    cache: Any,
+    cache: Cache,
     max_lengths: Int[Array, "batch"],
     *,
     max_length: int,
@@ -233,27 +237,27 @@ def generate(
     eos: int,
     pad: int = 0,
     alpha: float | Float[Array, ""] = 0.0,
-    rooms: Sequence[int] = (),
+    cache_lengths: Sequence[int] = (),
     grow: Grow | None = None,
     **choosing: Any,
 ) -> Hypotheses:
     """Returns one hypothesis of each sentence: tokens `[batch, 1, max_length]`, scores `[batch, 1]`.
 
-    Arguments and results are those of `beam.search` with a beam of 1, whose axis is kept; `alpha` changes the scores
-    alone. Scores are the model's own log-probabilities, whatever the sampler made of them, over the length penalty.
+    Arguments and results are those of `beam.search` with a beam of 1, whose axis is kept; `alpha` changes only the
+    scores. They are the model's own log-probabilities, however the sampler changed them, over the length penalty.
 
     Args:
       sampler: chooses each token (default: greedy).
-      keys: one a sentence, which the sampler is given, folded with the position.
-      rules: what tokens may stand where (default: any).
-      before: tokens in front of the first, for a sampler that looks back: the prompt.
-      rooms, grow: see `beam.in_rooms`.
+      keys: one for each sentence; the sampler gets it folded with the position.
+      rules: which tokens are allowed where (default: any).
+      before: tokens before the first one (the prompt), for a sampler that looks back.
+      cache_lengths, grow: see `beam.while_cache_grows`.
     """
-    state = in_rooms(
+    state = while_cache_grows(
         lambda state: state.open.any(),
         lambda state: extend(step, state, max_lengths, bos=bos, eos=eos, pad=pad, **choosing),
         begin(cache, max_lengths, max_length=max_length, bos=bos, pad=pad),
-        rooms,
+        cache_lengths,
         grow,
     )
     lengths = (state.tokens != pad).sum(axis=1)

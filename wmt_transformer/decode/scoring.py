@@ -1,8 +1,8 @@
-"""The log-probability of given translations: what filters for back-translated text and rerankers ask for.
+"""The log-probability of given translations, for filters of back-translated text and for rerankers.
 
 log P(target | source) = Σ_t log p(target_t | source, target_<t), natural logarithms, EOS included, the whole
-vocabulary in the softmax, no label smoothing and no length penalty; the mean probability, in an ensemble. It is what
-beam search adds up, so a hypothesis of the search scores here what it scored there (with alpha 0).
+vocabulary in the softmax, no label smoothing and no length penalty; in an ensemble, the mean probability. Beam search
+adds up the same numbers, so a hypothesis has the same score here as there (with alpha 0).
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.decode.ensemble import mean_logits
 from wmt_transformer.decode.lines import padded, round_up
+from wmt_transformer.decode.runs import Params
 from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import PAD
 
@@ -32,7 +33,7 @@ class Score:
 
 def score(
     models: tuple[ModelConfig, ...],
-    params: tuple[Any, ...],
+    params: tuple[Params, ...],
     sources: Sequence[list[int]],
     targets: Sequence[list[int]],
     batch_tokens: int,
@@ -42,7 +43,7 @@ def score(
 
     Args:
       batch_tokens: slots of tokens on either side that are scored together; both sides of a batch have one length.
-      longest: what no batch is padded beyond (a learned table of positions ends there), and no sentence is longer than.
+      longest: the most tokens of a sentence; no batch is padded beyond it (a learned table of positions ends there).
     """
     results = [Score(0.0, 0)] * len(sources)
     lengths = [max(map(len, pair)) for pair in zip(sources, targets, strict=True)]
@@ -61,7 +62,7 @@ def score(
 
 @partial(jax.jit, static_argnames="models")
 def log_probabilities(
-    params: tuple[Any, ...],
+    params: tuple[Params, ...],
     source: Int[Array, "batch source"],
     target: Int[Array, "batch target"],
     *,

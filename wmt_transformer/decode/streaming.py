@@ -1,7 +1,7 @@
 """From tokens to text that can be shown while it grows.
 
-A token may be a single byte of a letter, and the text so far may end in the beginning of what generation shall stop
-at. Such an end is kept back until the next tokens tell what it is: what was shown once is never taken back.
+A token may be a single byte of a letter, and the text so far may end with the beginning of a stop string. Such an end
+is held back until the next tokens decide: text that was shown is never taken back.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ from wmt_transformer.config import UserError
 
 @dataclasses.dataclass(frozen=True)
 class StopStrings:
-    """Texts that end generation where they appear first; they are no part of the result."""
+    """Texts that end generation where the first of them appears; they are not part of the result."""
 
     strings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if "" in self.strings:
-            raise UserError("a stop string is empty; give one or more characters that generation shall stop at")
+            raise UserError("a stop string is empty; give at least one character")
 
-    def cut(self, text: str) -> tuple[str, bool]:
-        """Returns what may be shown of a text that goes on, and whether it has come to a stop string."""
+    def shown(self, text: str) -> tuple[str, bool]:
+        """Returns what may be shown of an unfinished text, and whether it has reached a stop string."""
         found = [place for stop in self.strings if (place := text.find(stop)) >= 0]
         if found:
             return text[: min(found)], True
@@ -30,26 +30,26 @@ class StopStrings:
 
 
 class GrowingText:
-    """The text of one row: `add` takes its next token and returns what there is to show more.
+    """The text of one row: `add` takes its next token and returns the new text to show.
 
-    `ended` tells that a stop string was met, `text` is all that was returned.
+    `ended` says that a stop string was reached, `text` is all that was returned.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], prompt: Sequence[int], stops: StopStrings) -> None:
-        # Behind the prompt, not by themselves: a first piece's space would be lost.
+        # Decoded together with the prompt: alone, the first piece would lose its space.
         self._decode, self._ids, self._stops = decode, list(prompt), stops
         self._before = len(decode(prompt))
         self.text, self.ended = "", False
 
     def add(self, token: int) -> str:
-        """Returns the characters that this token settles, none where it settles nothing."""
+        """Returns the characters that are final with this token, often none."""
         self._ids.append(token)
         text = self._decode(self._ids)[self._before :]
-        whole = text.rstrip("\N{REPLACEMENT CHARACTER}")  # bytes of a letter whose others are still to come
-        return self._show(*self._stops.cut(whole))
+        whole = text.rstrip("\N{REPLACEMENT CHARACTER}")  # the first bytes of a letter
+        return self._show(*self._stops.shown(whole))
 
     def finish(self) -> str:
-        """Returns what was kept back, when no more tokens come."""
+        """Returns what was held back, when no more tokens come."""
         return "" if self.ended else self._show(self._decode(self._ids)[self._before :], False)
 
     def _show(self, text: str, ended: bool) -> str:

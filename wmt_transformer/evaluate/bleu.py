@@ -1,20 +1,24 @@
 """Scores of a translation side by side: sacreBLEU, chrF2, and the tokenised BLEU of the paper and of older ones.
 
-sacreBLEU (cased, tokenised by the standard "13a" rules on both sides) comes first, because it alone can be compared
-between papers (Post 2018). The paper's scores were computed by `multi-bleu.perl` on text that Moses had tokenised, and
-into German (27.3, 28.4) on text whose hyphenated compounds were split besides, which is worth a point: that makes
-`tokenized_bleu` and `compound_split_bleu`. Most Multi30k results are `tokenized_lowercase_bleu`. Each score has its
-signature.
+sacreBLEU (cased, both sides tokenised by the standard "13a" rules) comes first, because only it can be compared
+between papers (Post 2018). The paper's scores were computed by `multi-bleu.perl` on text tokenised by Moses, into
+German (27.3, 28.4) with hyphenated compounds split as well, which adds about a point: these are `tokenized_bleu` and
+`compound_split_bleu`. Most Multi30k results are `tokenized_lowercase_bleu`. Each score has its signature.
+
+13a and Moses split at spaces and marks, so a sentence in a language without spaces between words is one token to them,
+and BLEU of four tokens is 0. Such languages have sacreBLEU's own tokenisers (`TOKENIZERS`) and no Moses scores.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from wmt_transformer.config import UserError
+from wmt_transformer.messages import number_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,24 +26,27 @@ class Scores:
     """Scores of one output on one test set, from 0 to 100; `report` makes the JSON object."""
 
     sacrebleu: float
-    """BLEU, 13a, cased, as `signature` says."""
+    """BLEU, cased, tokenised by 13a or the language's own tokeniser, as `signature` says."""
     signature: str
     """sacreBLEU's own description of how `sacrebleu` was computed."""
     chrf: float
     """chrF2: F-score of character n-grams up to 6, recall weighted twice."""
     chrf_signature: str
-    tokenized_bleu: float
-    """BLEU-4 without smoothing on Moses-tokenised, cased text: the paper's 38.1 and 41.8 into French."""
-    tokenized_bleu_signature: str
-    tokenized_lowercase_bleu: float
+    tokenized_bleu: float | None = None
+    """BLEU-4 without smoothing on Moses-tokenised, cased text: the paper's 38.1 and 41.8 into French. None where Moses
+    does not find the words."""
+    tokenized_bleu_signature: str | None = None
+    tokenized_lowercase_bleu: float | None = None
     """The same of lower-cased text."""
-    tokenized_lowercase_bleu_signature: str
+    tokenized_lowercase_bleu_signature: str | None = None
     compound_split_bleu: float | None = None
     """Into German: the same, cased, with hyphenated compounds split: the paper's 27.3 and 28.4. None elsewhere."""
     compound_split_bleu_signature: str | None = None
+    note: str | None = None
+    """What a reader has to know of these scores, None where there is nothing."""
 
     def report(self) -> dict[str, float | str]:
-        """Returns the scores that there are and their signatures, by name."""
+        """Returns the scores and their signatures by name, without those that are None."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
@@ -49,46 +56,72 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
     Args:
       hypotheses: plain (detokenised) translations, one line each.
       references: the plain reference of each.
-      language: the language of both (ISO 639-1), whose Moses rules the tokenised scores use.
+      language: the language of both (ISO 639, such as de, zh or zh-CN), which decides the tokenisers.
 
     Raises UserError when the numbers of lines differ or there are none.
     """
     if len(hypotheses) != len(references):
         raise UserError(
-            f"there are {len(hypotheses)} translations for {len(references)} references; "
-            "line n of one has to belong to line n of the other"
+            f"there are {number_of(len(hypotheses), 'translation')} for {number_of(len(references), 'reference')}; "
+            "line n of one must belong to line n of the other"
         )
     if not hypotheses:
         raise UserError("there is nothing to score: translations and references are empty")
     from sacrebleu.metrics.chrf import CHRF
 
-    chrf = CHRF()
+    chrf, (tokenizer, note) = CHRF(), tokenizer_of(language)
+    compared = (
+        *sacrebleu_score(hypotheses, references, tokenize=tokenizer),
+        chrf.corpus_score(hypotheses, [references]).score,
+        str(chrf.get_signature()),
+    )
+    if tokenizer != DEFAULT_TOKENIZER:
+        return Scores(*compared, note=note)
     output, expected = tokenize(hypotheses, language), tokenize(references, language)
     split: tuple[float | None, str | None] = (None, None)
     if language == "de":
         split = multi_bleu(split_compounds(output), split_compounds(expected), "de+split-hyphens")
-    return Scores(
-        *sacrebleu_score(hypotheses, references),
-        chrf.corpus_score(hypotheses, [references]).score,
-        str(chrf.get_signature()),
-        *multi_bleu(output, expected, language),
-        *multi_bleu(output, expected, language, lowercase=True),
-        *split,
-    )
+    tokenized = *multi_bleu(output, expected, language), *multi_bleu(output, expected, language, lowercase=True)
+    return Scores(*compared, *tokenized, *split)
+
+
+DEFAULT_TOKENIZER = "13a"
+TOKENIZERS = {
+    **dict.fromkeys(("zh", "zho", "cmn", "yue", "wuu"), "zh"),
+    **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
+    **dict.fromkeys(("ko", "kor"), "ko-mecab"),
+    # Nothing in sacreBLEU splits these without a download.
+    **dict.fromkeys(("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"), "char"),
+}
+"""sacreBLEU's tokeniser of a language where 13a is not; `zh`, `ja-mecab` and `ko-mecab` are its own choice."""
+EXTRAS = {"ja-mecab": ("MeCab", "sacrebleu[ja]"), "ko-mecab": ("mecab_ko", "sacrebleu[ko]")}
+"""The module that a tokeniser needs, and what installs it."""
+
+
+def tokenizer_of(language: str) -> tuple[str, str | None]:
+    """Returns sacreBLEU's tokeniser of a language, and what a reader of its scores has to know."""
+    wanted = TOKENIZERS.get(re.split("[-_]", language.lower())[0], DEFAULT_TOKENIZER)
+    if wanted == DEFAULT_TOKENIZER:
+        return wanted, None
+    note = f"no scores of Moses tokens: Moses does not find the words of {language!r}"
+    module, extra = EXTRAS.get(wanted, ("", ""))
+    if module and importlib.util.find_spec(module) is None:
+        missing = f"BLEU is of characters: {wanted}, the usual tokeniser, needs pip install '{extra}'"
+        return "char", f"{missing}; {note}"
+    return wanted, note
 
 
 def check_compound_split(language: str) -> None:
-    """Raises UserError where the score of split compounds is asked for in another language than German."""
+    """Raises UserError where the score of split compounds is asked for and the language is not German."""
     if language != "de":
         raise UserError(
             f"compounds are split in German only, and the target is {language!r}: the paper's English-German scores "
-            "are of split compounds, its English-French ones of tokens as they are (tokenized_bleu); German files "
-            "need --language de"
+            "have compounds split, its English-French ones have not (tokenized_bleu); German files need --language de"
         )
 
 
 def sacrebleu_score(hypotheses: Sequence[str], references: Sequence[str], **settings: Any) -> tuple[float, str]:
-    """Returns sacreBLEU's score and signature: 13a and cased, or with the settings of its `BLEU`."""
+    """Returns sacreBLEU's score and signature, with the settings of its `BLEU` (default: 13a, cased)."""
     from sacrebleu.metrics.bleu import BLEU
 
     bleu = BLEU(force=True, **settings)  # force: say nothing when the text looks tokenised
@@ -103,11 +136,11 @@ def tokenized_lowercase_bleu(hypotheses: Sequence[str], references: Sequence[str
 def multi_bleu(
     hypotheses: Sequence[str], references: Sequence[str], rules: str, lowercase: bool = False
 ) -> tuple[float, str]:
-    """Returns what `multi-bleu.perl` gives texts whose tokens stand between spaces, 0 to 100, and a signature.
+    """Returns the score of `multi-bleu.perl`, 0 to 100, for texts with spaces between tokens, and a signature.
 
-    That is the geometric mean of the corpus's clipped 1- to 4-gram precisions, without smoothing (0 if one of
-    them is 0), times the brevity penalty exp(1 - r / c) where the output is shorter than the reference. The
-    signature names `rules`, those by which the tokens were made.
+    It is the geometric mean of the corpus's clipped 1- to 4-gram precisions, without smoothing (0 if one of them is
+    0), times the brevity penalty exp(1 - r / c) where the output is shorter than the reference. The signature names
+    the tokeniser's `rules`.
     """
     from importlib.metadata import version
 
@@ -118,7 +151,7 @@ def multi_bleu(
 
 
 def tokenize(lines: Sequence[str], language: str) -> list[str]:
-    """Returns the lines as Moses' tokeniser splits them, a space between tokens, nothing escaped."""
+    """Returns the lines tokenised by Moses, with spaces between tokens and nothing escaped."""
     from sacremoses import MosesTokenizer
 
     moses = MosesTokenizer(language)
@@ -126,14 +159,14 @@ def tokenize(lines: Sequence[str], language: str) -> list[str]:
 
 
 def looks_tokenized(lines: Sequence[str]) -> bool:
-    """Returns whether most lines end in a full stop that stands alone: tokenising them again lowers their scores."""
+    """Returns whether most lines end in a separate full stop: tokenising them again lowers their scores."""
     return sum(line.endswith(" .") for line in lines) > len(lines) / 2
 
 
 def split_compounds(lines: Sequence[str]) -> list[str]:
     """Returns tokenised lines with hyphenated compounds split as tensor2tensor's `get_ende_bleu.sh` splits them.
 
-    Its `s/(\\S)-(\\S)/$1 ##AT##-##AT## $2/g` makes three tokens of `Ost-Berlin`. What it matched is not looked at
-    again, so in `a-b-c` the second hyphen stays.
+    Its `s/(\\S)-(\\S)/$1 ##AT##-##AT## $2/g` makes three tokens of `Ost-Berlin`. Matches do not overlap, so the second
+    hyphen of `a-b-c` stays.
     """
     return [re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", line) for line in lines]

@@ -1,9 +1,9 @@
 """The paper's Tables 2, 3 and 4, and our figure beside each, where a run's report is kept.
 
-The paper's figures are typed in here. Ours come from reports and from nowhere else: JSON files in `reports/`, each the
-object that `wmt-transformer evaluate --workdir W --json` printed, with what training took added by hand
-(`reports/README.md`). Which score counts follows the paper: Table 2 is newstest2014, tokenised BLEU, compounds split
-into German; Table 3 is the same on newstest2013, of one checkpoint; Table 4 is parsing, bracketing F1.
+The paper's figures are typed in here. Ours come from reports only: JSON files in `reports/`, each the object that
+`wmt-transformer evaluate --workdir W --json` printed, with the cost of training added by hand (`reports/README.md`).
+The score is the paper's: Table 2 is newstest2014, tokenised BLEU, into German with compounds split; Table 3 is the same
+on newstest2013, of one checkpoint; Table 4 is parsing, bracketing F1.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Row:
     table: int
     row: str
     paper: dict[str, int | float]
-    """bleu, flops, perplexity, parameters (in millions) or f1, as printed; what the paper left blank is not there."""
+    """bleu, flops, perplexity, parameters (in millions) or f1, as printed, without what the paper left blank."""
     config: str | None = None
-    """The config that repeats it; None for other people's systems and for what we have no config for."""
+    """The config that repeats it; None for other people's systems and where we have no config."""
     split: str = ""
     """Where it is scored: test is newstest2014 or WSJ section 23, dev newstest2013."""
 
     @property
     def commands(self) -> list[str]:
-        """What is typed to get our figures, in order."""
+        """The commands that make our figures, in order."""
         if self.config is None:
             return []
         run = f"--workdir runs/{self.config}"
@@ -133,6 +133,57 @@ TABLE_4 = [
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One of the paper's tables, as it is printed."""
+
+    number: int
+    title: str
+    rows: Sequence[Row]
+    columns: dict[str, tuple[str, str]]
+    """Heading: (figure, format)."""
+    caption: str
+
+
+def cost(seconds: int | float, devices: int, sustained_tflops: int | float) -> str:
+    """Returns a training cost as time x devices x sustained TFLOPS = FLOPs."""
+    flops = shown(training_flops(seconds, devices, sustained_tflops), FLOPS)
+    return f"{seconds / 3600:.0f} h x {devices} x {sustained_tflops} TFLOPS = {flops}"
+
+
+def shown(value: int | float | None, style: str) -> str:
+    """Returns a figure as the paper prints it, nothing for None."""
+    return "" if value is None else format(value, style).replace("e+", "e")
+
+
+FLOPS = ".1e"
+TABLES = (
+    Table(
+        2,
+        "Table 2: newstest2014, tokenised BLEU (EN-DE: compounds split), averaged checkpoints",
+        TABLE_2,
+        {"BLEU": ("bleu", ".4g"), "FLOPs": ("flops", FLOPS)},
+        "Training cost is time x GPUs x sustained TFLOPS; the paper's: "
+        + "; ".join(f"{name} {cost(**training)}" for name, training in TRAINING.items())
+        + ".\nAfter `train`: `average --workdir W`, then `evaluate --workdir W --split test`.",
+    ),
+    Table(
+        3,
+        "Table 3: EN-DE newstest2013, perplexity per word piece and BLEU of one checkpoint, parameters in millions",
+        TABLE_3,
+        {"PPL": ("perplexity", ".2f"), "BLEU": ("bleu", ".1f"), "M": ("parameters", ".0f")},
+        "After `train`: `evaluate --workdir W --split dev --checkpoint latest`.",
+    ),
+    Table(
+        4,
+        "Table 4: constituency parsing, WSJ section 23, sentences of any length",
+        TABLE_4,
+        {"F1": ("f1", ".1f")},
+        "TREEBANK is the folder of the trees. After `train`: `evaluate --workdir W --split test`.",
+    ),
+)
+
+
 def reports_folder() -> Path:
     """Returns the folder of the reports that come with the package, in a checkout or a wheel."""
     package = Path(__file__).resolve().parents[1]
@@ -149,7 +200,7 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
     Raises UserError when there is no such folder, for a file that is not JSON, and for a field that a report needs.
     """
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder} with reports; a run's is made as its README.md says")
+        raise UserError(f"there is no folder {folder} with reports; give one that has some")
     reports = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -162,7 +213,9 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
         training = report.get("training", {})
         missing = [name for name in TRAINING["base"] if training and not isinstance(training.get(name), int | float)]
         if missing:
-            raise UserError(f"{path}: training needs the numbers {', '.join(TRAINING['base'])}; {missing[0]} is none")
+            raise UserError(
+                f"{path}: training needs the numbers {', '.join(TRAINING['base'])}; {missing[0]} is not one"
+            )
         reports.append({**report, "file": path.name})
     return reports
 

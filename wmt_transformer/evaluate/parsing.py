@@ -1,10 +1,10 @@
 """Scores of parse trees by the rules of EVALB with its COLLINS.prm, as in Table 4 and all the work it cites (§6.3).
 
-A constituent is right when the gold tree has one of the same label over the same words. Before that, EVALB takes out
-the top label, traces and punctuation, with what they leave empty; strips labels of functions and indices (NP-SBJ-1,
-NP=2); and takes PRT for ADVP. Tags, right or wrong, decide which words are punctuation: where gold and predicted tree
-differ in that, their words differ in number and EVALB counts the sentence as an error, out of every score but the
-number of sentences. `table` and `summary` print as EVALB prints, digit for digit.
+A constituent is right when the gold tree has one of the same label over the same words. Before that, EVALB deletes the
+top label, traces and punctuation, and what is then empty; removes functions and indices from labels (NP-SBJ-1, NP=2);
+and counts PRT as ADVP. Tags, right or wrong, decide which words are punctuation: where gold and predicted tree differ
+in that, they have other words left, and EVALB counts the sentence as an error, which is in no score but the number of
+sentences. `table` and `summary` print what EVALB prints, digit for digit.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from typing import NamedTuple
 from wmt_transformer.config import UserError
 from wmt_transformer.data.treebanks.trees import Tree, read, walk
 from wmt_transformer.files import read_lines
+from wmt_transformer.messages import number_of
 
 TRACE = "-NONE-"
 DELETED = frozenset({"TOP", TRACE, ",", ":", "``", "''", "."})
 """Tags that are deleted with their words, and labels that are deleted alone."""
 EQUIVALENT = {"PRT": "ADVP"}
 VALID, ERROR, SKIPPED = 0, 1, 2
-"""EVALB's status of a sentence: scored; words differ once deleted ones are out; no words are left of the parse."""
+"""EVALB's status of a sentence: scored; the words left after deletion differ; no words are left of the parse."""
 
 
 class Sentence(NamedTuple):
-    """EVALB's counts of one sentence; all but its length are 0 where it is no valid one."""
+    """EVALB's counts of one sentence; where it is not valid, all but its length are 0."""
 
     length: int
     """Words of the gold tree, punctuation included, traces not."""
@@ -44,14 +45,14 @@ class Sentence(NamedTuple):
     crossing: int = 0
     """Predicted constituents that overlap with one of the gold tree, neither within the other."""
     words: int = 0
-    """Words without those deleted."""
+    """Words that were not deleted."""
     tags: int = 0
-    """Words of the right tag."""
+    """Words with the right tag."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Scores of many sentences, all in percent but the mean `crossing`; 0 where there is nothing to divide by."""
+    """Scores of many sentences, in percent except the mean `crossing`; 0 instead of a division by 0."""
 
     recall: float
     precision: float
@@ -59,7 +60,7 @@ class Scores:
     exact_match: float
     """Sentences all of whose constituents are right."""
     crossing: float
-    """Crossing constituents a sentence."""
+    """Crossing constituents per sentence."""
     no_crossing: float
     two_or_less_crossing: float
     tagging: float
@@ -74,7 +75,7 @@ class Scores:
 
 
 def compare(gold: Tree, predicted: Tree | None) -> Sentence:
-    """Returns what counts of a predicted tree; None is a sentence without one."""
+    """Returns EVALB's counts of a predicted tree; None is a sentence without one."""
     length = sum(leaf.label != TRACE for leaf in gold.leaves())
     ours, theirs = _flatten(gold), _flatten(predicted)
     if not theirs.words:
@@ -85,7 +86,7 @@ def compare(gold: Tree, predicted: Tree | None) -> Sentence:
     return Sentence(
         length,
         VALID,
-        # Of several with the same label and words, each is found once.
+        # Several with the same label and words are found one by one.
         matched=(Counter(ours.constituents) & Counter(theirs.constituents)).total(),
         gold=len(ours.constituents),
         predicted=len(theirs.constituents),
@@ -183,17 +184,22 @@ def _sums(sentences: Iterable[Sentence]) -> Sentence:
 
 
 def read_pairs(gold: str, predicted: str) -> list[tuple[Tree, Tree | None]]:
-    """Returns each gold tree of a file with the predicted one of another file, None where that has a blank line.
+    """Returns each gold tree of a file with the predicted one of another file, None for a failed parse.
 
-    Trees stand one a line, or over several as in a treebank. Several in one predicted line become one, under TOP.
-    Raises UserError when the files differ in their number of trees or in the words of one, and for what is no tree.
+    Trees are one a line, or over several as in a treebank. A failed parse is a line without a word: blank, or brackets
+    alone, such as the `(())` of Charniak's and Berkeley's parsers. As in EVALB, brackets without a word in a predicted
+    tree do not count. Several trees in one predicted line become one, under TOP. Raises UserError when the files differ
+    in their number of trees or in the words of one, and for what is no tree.
     """
-    ours, theirs = numbered_trees(gold), numbered_trees(predicted)
+    ours, theirs = numbered_trees(gold), numbered_trees(predicted, predicted=True)
     if len(ours) != len(theirs):
         raise UserError(
-            f"{gold} has {len(ours)} trees and {predicted} {len(theirs)}: number {min(len(ours), len(theirs)) + 1} "
-            "stands alone; tree k of the one must be of the same sentence as tree k of the other, or a blank line"
+            f"{gold} has {number_of(len(ours), 'tree')} and {predicted} {len(theirs)}: number "
+            f"{min(len(ours), len(theirs)) + 1} has no other; tree k of both must be of the same sentence, or the "
+            "predicted one a blank line"
         )
+    if not ours:
+        raise UserError(f"{gold} is empty; give one tree for each sentence")
     pairs = []
     for (place, one), (other_place, other) in zip(ours, theirs, strict=True):
         if one is None:
@@ -206,9 +212,18 @@ def read_pairs(gold: str, predicted: str) -> list[tuple[Tree, Tree | None]]:
     return pairs
 
 
-def numbered_trees(path: str) -> list[tuple[str, Tree | None]]:
-    """Returns the trees of a file, None for a blank line where there is one a line, and where each stands."""
+_EMPTY = re.compile(r"\(\s*[^()\s]*\s*\)", re.ASCII)
+"""A bracket without a word, with its label if it has one."""
+
+
+def numbered_trees(path: str, predicted: bool = False) -> list[tuple[str, Tree | None]]:
+    """Returns the trees of a file and the place of each; where there is one a line, None for a line without a word.
+
+    Brackets without a word are left out of `predicted` trees; in others they are a mistake.
+    """
     lines = list(read_lines(path))
+    if predicted:
+        lines = [_without_empty(line) for line in lines]
     if any(line.count("(") != line.count(")") for line in lines):
         return [(f"{path}, tree {number}", tree) for number, tree in enumerate(read(lines, path), 1)]
     trees = []
@@ -217,6 +232,13 @@ def numbered_trees(path: str) -> list[tuple[str, Tree | None]]:
         tree = Tree("TOP", tuple(found)) if len(found) > 1 else found[0] if found else None
         trees.append((f"{path}, line {number}", tree))
     return trees
+
+
+def _without_empty(line: str) -> str:
+    """Returns the line with spaces in place of brackets without a word, so that columns stay the same."""
+    while (blanked := _EMPTY.sub(lambda empty: " " * len(empty[0]), line)) != line:
+        line = blanked
+    return line
 
 
 def _words(tree: Tree) -> list[str]:
@@ -233,7 +255,7 @@ class _Flat(NamedTuple):
 
 
 def _flatten(tree: Tree | None) -> _Flat:
-    """Returns words, tags and constituents (first word, the word behind the last, label), without those deleted."""
+    """Returns words, tags and constituents (first word, the word after the last, label) without the deleted ones."""
     flat = _Flat([], [], [])
     starts: list[int] = []
     for node, opens in walk(tree) if tree else ():

@@ -1,15 +1,15 @@
 """How well a model predicts text: perplexity per token and per word, and bits per byte; one scorer for every model.
 
 The scorer sees a model as one function, `log_probs(ids)`: for a document's ids, the last of which is its end, the
-natural-log probability of every id given those before it. A Transformer computes that window by window; anything that
-goes step by step, `step(tokens [1, 1], cache, index) -> (logits [1, 1, V], cache)` as in decoding, a Markov chain for
-one, becomes such a function by `by_steps(step, cache, bos)`:
+natural-log probability of every id given those before it. A Transformer computes that window by window. `by_steps`
+makes such a function of a model that predicts one token at a time, as in decoding: `step(tokens [1, 1], cache, index)
+-> (logits [1, 1, V], cache)`.
 
     score(documents, lambda text: [*vocabulary.encode(text), EOS], by_steps(step, cache, BOS))
 
-Tokens are what the vocabulary makes of a text, so perplexity per token compares models of one vocabulary only. Words
-and bytes are the text's own, so the others compare any two models, as long as their ids can spell any text: where one
-id stands for whatever is unknown, its model is asked for less.
+Tokens depend on the vocabulary, so perplexity per token compares only models of one vocabulary. Words and bytes are the
+text's own, so the other two compare any models whose ids can spell any text: a model with one id for everything unknown
+has less to predict.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ LogProbabilities = Callable[[Sequence[int]], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Perplexity:
-    """What a model needs to tell a text, and how long the text is."""
+    """The information of a text under a model, and the text's length."""
 
     nats: float
     """-ln p of all documents, their ends included: an end is predicted like any token."""
     tokens: int
     """Ends of documents included."""
     words: int
-    """What white space separates; ends are no words."""
+    """Separated by white space; an end is no word."""
     bytes: int
-    """Of the text in UTF-8; ends are no bytes."""
+    """Of the text in UTF-8; an end has no bytes."""
 
     @property
     def per_token(self) -> float:
@@ -48,7 +48,7 @@ class Perplexity:
 
     @property
     def per_word(self) -> float:
-        """exp(nats / words): the same model's, whatever its tokens are."""
+        """exp(nats / words), which does not depend on what the tokens are."""
         return perplexity(self.nats / self.words) if self.words else math.inf
 
     @property
@@ -57,7 +57,7 @@ class Perplexity:
         return self.nats / math.log(2) / self.bytes
 
     def report(self) -> dict[str, float | int | None]:
-        """Returns all of it by name; None stands for a number that is not finite."""
+        """Returns all numbers by name, None for one that is not finite."""
         measures = {"perplexity": self.per_token, "word_perplexity": self.per_word, "bits_per_byte": self.bits_per_byte}
         found = {**measures, **dataclasses.asdict(self)}
         return {name: value if math.isfinite(value) else None for name, value in found.items()}
@@ -84,10 +84,10 @@ def score(documents: Sequence[str], encode: Callable[[str], Sequence[int]], log_
 
 
 def by_steps(step: Callable[[Any, Any, Any], tuple[Any, Any]], cache: Any, bos: int) -> LogProbabilities:
-    """Returns the log-probabilities of a model that is asked for one token at a time.
+    """Returns the log-probabilities of a model that predicts one token at a time.
 
-    `step` and `cache` are those of `decode.beam.Step` for a batch of one and one hypothesis: at index t the token
-    before it goes in (`bos` at the beginning) and scores of every id come out, which a softmax makes probabilities.
+    `step` and `cache` are those of `decode.beam.Step` for a batch of one and one hypothesis: `step` is given the token
+    before index t (`bos` at the beginning) and returns logits of every id.
     """
 
     def log_probs(ids: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""The scores of a run: one of its checkpoints on a split of its corpus, and how these scores are reported."""
+"""The scores of a run: what one of its checkpoints makes of a split of its corpus, and how that is reported.
+
+Translations have `bleu.Scores`, parses `TreeScores`, a language model's text `Perplexity`; `headline` names the one
+number of each that stands for the others.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,10 @@ from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.decode.parse import parse
 from wmt_transformer.evaluate import bleu, parsing, perplexity
+from wmt_transformer.evaluate.parsing import Sentence
 from wmt_transformer.evaluate.perplexity import Perplexity
-from wmt_transformer.experiment import run_config
+from wmt_transformer.experiment import is_language_model, run_config
+from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS
 
 Warn = Callable[[str], None]
@@ -29,21 +35,24 @@ def ignore(line: str) -> None:
     """Takes a warning and says nothing."""
 
 
+# ---- Scores
+
+
 @dataclasses.dataclass(frozen=True)
 class TreeScores:
     """Scores of parses by EVALB's rules."""
 
-    compared: list[Any]
+    compared: list[Sentence]
     """EVALB's counts of each sentence."""
     repaired: int
-    """Outputs that were no tree over their words as they came."""
+    """Outputs that were no tree over their words and were mended."""
     constrained: bool
     """Whether the model could write nothing but trees."""
 
     def report(self) -> dict[str, Any]:
         """Returns the scores of all sentences by name, and under `lengths` these and those of at most 40 words.
 
-        There is no `tagging`: the parser makes no tags.
+        There is no `tagging`: the parser predicts no tags.
         """
         parts = [
             {"max_length": limit, **dataclasses.asdict(parsing.total(self.compared, limit))} for limit in (None, 40)
@@ -53,122 +62,154 @@ class TreeScores:
         return {**parts[0], "lengths": parts, "repaired": self.repaired, "constrained": self.constrained}
 
 
-def split_scores(
-    workdir: Path,
-    which: str | int | None,
-    split: str,
-    beam_size: int | None = None,
-    alpha: float | None = None,
-    constrained: bool = False,
-    compute_dtype: ComputeDtype | None = None,
-    warn: Warn = ignore,
-) -> tuple[Any, list[str]]:
-    """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
-    prepared, settings = prepare.open_prepared(workdir / "data"), run_config(workdir)
-    pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
-    if not pairs:
-        raise UserError(f"the corpus of {workdir} has no {split} split")
-    translator = Translator.load(workdir, which, compute_dtype)
-    return scored(translator, pairs, settings, beam_size, alpha, constrained, warn)
-
-
-def scored(
-    translator: Translator,
-    pairs: list[tuple[str, str]],
-    settings: Config,
-    beam_size: int | None,
-    alpha: float | None = None,
-    constrained: bool = False,
-    warn: Warn = ignore,
-) -> tuple[Any, list[str]]:
-    """Returns the scores of the sources translated, or parsed where the corpus is a treebank, and the output lines."""
-    if settings.data.corpus in treebanks.CORPORA:
-        return _parsed(translator, [treebanks.gold(tree) for _, tree in pairs], beam_size, alpha, constrained, warn)
-    if constrained:
-        raise UserError(f"--constrained is for trees, and {settings.data.corpus} is no treebank; leave it out")
-    hypotheses = translator.translate([source for source, _ in pairs], beam_size, alpha, warn=warn)
-    return bleu.score(hypotheses, [reference for _, reference in pairs], language=settings.data.target), hypotheses
-
-
-def _parsed(
-    translator: Translator, gold: list[Tree], beam_size: int | None, alpha: float | None, constrained: bool, warn: Warn
-) -> tuple[Any, list[str]]:
-    """Parses the words of gold trees. Leaves keep the gold tags, by which EVALB tells what is punctuation."""
-    found = parse(translator, [tree.leaves() for tree in gold], beam_size, alpha, warn, constrained)
-    compared = [parsing.compare(tree, one.tree) for tree, one in zip(gold, found, strict=True)]
-    repaired = sum(any(one.repairs) for one in found)
-    return TreeScores(compared, repaired, constrained), [str(one.tree) for one in found]
-
-
-def text_scores(workdir: Path, which: str | int | None, split: str, stride: int | None = None) -> Any:
-    """Returns the perplexity of a split's texts to one of the checkpoints of a language model's run."""
-    prepared = prepare_text.open_prepared(workdir / "data")
-    texts = {"dev": prepared.dev_text, "test": prepared.test_text}[split]
-    if not texts:
-        raise UserError(f"the corpus of {workdir} has no {split} split")
-    model = LanguageModel.load(workdir, which)
-    return perplexity.score(
-        texts, lambda text: [*model.vocabulary.encode(text), EOS], lambda ids: model.log_probabilities(ids, stride)
-    )
-
-
-def headline(scores: Any) -> tuple[str, float]:
-    """Returns the score that stands for all, and what it is called: F1 of parses, sacreBLEU of translations, bits per
+def headline(scores: bleu.Scores | TreeScores | Perplexity) -> tuple[str, float]:
+    """Returns the name and value of the score that stands for all: F1 of parses, sacreBLEU of translations, bits per
     byte of text."""
     if isinstance(scores, Perplexity):
         return "bits per byte", scores.bits_per_byte
     return ("F1", scores.report()["f1"]) if isinstance(scores, TreeScores) else ("BLEU", scores.sacrebleu)
 
 
-def table(scores: Any) -> str:
-    """Returns the scores for people, one a line with its signature, and which of them the paper's are."""
+def table(scores: bleu.Scores | TreeScores, paper: str | None = None) -> str:
+    """Returns the scores for people, one a line with its signature.
+
+    `paper` says which of them the paper's are, where they can be compared with these (see `papers_scores`).
+    """
     if isinstance(scores, TreeScores):
-        mended = f"{scores.repaired} of {len(scores.compared)} outputs were mended to be trees over their words"
+        mended = f"{number_of(len(scores.compared), 'output')}, {scores.repaired} of them mended to be trees"
         return "\n".join([parsing.summary(scores.compared, 40), "", mended])
     lines = [
         ("sacreBLEU", scores.sacrebleu, scores.signature),
         ("chrF2", scores.chrf, scores.chrf_signature),
         ("tokenised BLEU", scores.tokenized_bleu, scores.tokenized_bleu_signature),
+        ("tokenised, compounds split", scores.compound_split_bleu, scores.compound_split_bleu_signature),
         ("tokenised lower-cased BLEU", scores.tokenized_lowercase_bleu, scores.tokenized_lowercase_bleu_signature),
     ]
-    paper = "The paper's 38.1 and 41.8 (English-French) are tokenised BLEU"
-    if scores.compound_split_bleu is not None:
-        split = scores.compound_split_bleu, scores.compound_split_bleu_signature
-        lines.insert(3, ("tokenised, compounds split", *split))
-        paper = "The paper's 27.3 and 28.4 (English-German) are tokenised BLEU with compounds split"
-    shown = [f"{name:26} {value:6.2f}  {signature}" for name, value, signature in lines]
-    return "\n".join([*shown, f"{paper}, on newstest2014; between papers compare sacreBLEU."])
+    shown = [f"{name:26} {value:6.2f}  {signature}" for name, value, signature in lines if value is not None]
+    shown += [line for line in (scores.note, paper) if line]
+    return "\n".join([*shown, "Between papers compare sacreBLEU."])
 
 
-def description(
-    workdir: Path,
-    which: str | None,
-    split: str,
-    beam_size: int | None,
-    alpha: float | None,
-    compute_dtype: ComputeDtype | None = None,
-) -> dict[str, Any]:
-    """Returns what a report has to say of the run that its scores belong to; `changed` are the settings in which it
-    differs from the shipped config of its name and family."""
+def papers_scores(settings: Config, split: str) -> str | None:
+    """Returns which of a run's scores are the paper's, None where its corpus or split is not."""
+    data = settings.data
+    if (data.corpus, data.source, split) != ("wmt14", "en", "test"):
+        return None
+    return {
+        "de": "The paper's 27.3 and 28.4 (newstest2014) are tokenised BLEU with compounds split.",
+        "fr": "The paper's 38.1 and 41.8 (newstest2014) are tokenised BLEU.",
+    }.get(data.target)
+
+
+# ---- A run's outputs, scored
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How the sentences of a split are decoded; None is the run's own setting."""
+
+    beam_size: int | None = None
+    alpha: float | None = None
+    constrained: bool = False
+    """Whether a parser may write nothing but trees."""
+    compute_dtype: ComputeDtype | None = None
+
+
+def split_scores(
+    workdir: Path, which: str | int | None, split: str, decoding: Decoding = Decoding(), warn: Warn = ignore
+) -> tuple[bleu.Scores | TreeScores, list[str]]:
+    """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
+    prepared, settings = prepare.open_prepared(workdir / "data"), run_config(workdir)
+    pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    translator = Translator.load(workdir, which, decoding.compute_dtype, warn)
+    return scored(translator, pairs, settings, decoding, warn)
+
+
+def split_of(workdir: Path, asked: str | None) -> str:
+    """Returns the split that is asked for, or, for None, test where the corpus of a run has it and dev elsewhere.
+
+    Raises UserError where the corpus does not have it, and says which it has.
+    """
+    data = workdir / "data"
+    prepared = (
+        prepare_text.open_prepared(data) if is_language_model(run_config(workdir)) else prepare.open_prepared(data)
+    )
+    there = [name for name, texts in (("test", prepared.test_text), ("dev", prepared.dev_text)) if texts]
+    if there and asked in (None, *there):
+        return asked or there[0]
+    advice = f"it has {there[0]}: give --split {there[0]}" if there else "it has neither dev nor test"
+    raise UserError(f"the corpus of {workdir} has no {asked or 'test'} split; {advice}")
+
+
+def scored(
+    translator: Translator, pairs: list[tuple[str, str]], settings: Config, decoding: Decoding, warn: Warn = ignore
+) -> tuple[bleu.Scores | TreeScores, list[str]]:
+    """Returns the scores of the sources translated, or parsed where the corpus is a treebank, and the output lines."""
+    if settings.data.corpus in treebanks.CORPORA:
+        return _parsed(translator, [treebanks.gold(tree) for _, tree in pairs], decoding, warn)
+    if decoding.constrained:
+        raise UserError(f"--constrained is for trees, and {settings.data.corpus} is no treebank; leave it out")
+    sources, references = zip(*pairs, strict=True)
+    hypotheses = translator.translate(sources, decoding.beam_size, decoding.alpha, warn=warn)
+    return bleu.score(hypotheses, references, language=settings.data.target), hypotheses
+
+
+def _parsed(translator: Translator, gold: list[Tree], decoding: Decoding, warn: Warn) -> tuple[TreeScores, list[str]]:
+    """Parses the words of gold trees. Leaves keep the gold tags, by which EVALB tells what is punctuation."""
+    sentences = [tree.leaves() for tree in gold]
+    found = parse(translator, sentences, decoding.beam_size, decoding.alpha, warn, decoding.constrained)
+    compared = [parsing.compare(tree, one.tree) for tree, one in zip(gold, found, strict=True)]
+    repaired = sum(any(one.repairs) for one in found)
+    return TreeScores(compared, repaired, decoding.constrained), [str(one.tree) for one in found]
+
+
+def text_scores(
+    workdir: Path, which: str | int | None, split: str, stride: int | None = None, warn: Warn = ignore
+) -> Perplexity:
+    """Returns the perplexity of a split's texts under one of the checkpoints of a language model's run."""
+    prepared = prepare_text.open_prepared(workdir / "data")
+    texts = {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    model = LanguageModel.load(workdir, which, warn=warn)
+    return perplexity.score(
+        texts, lambda text: [*model.vocabulary.encode(text), EOS], lambda ids: model.log_probabilities(ids, stride)
+    )
+
+
+# ---- What a report says of its run
+
+
+def description(workdir: Path, which: str | int | None, split: str, decoding: Decoding = Decoding()) -> dict[str, Any]:
+    """Returns what a report says of the run that its scores belong to.
+
+    `changed` are the settings in which it differs from the shipped config of its name and family.
+    """
     settings = run_config(workdir)
     folder, step = checkpoint.resolve(workdir, which)
-    changed: list[str] = []
-    if settings.name in experiment.shipped_configs():
-        shipped = experiment.load(settings.name)
-        if settings.family in experiment.FAMILIES:
-            shipped = experiment.with_family(shipped, settings.family)
-        watched = tuple(name for name in experiment.MAY_CHANGE if name != "train.steps")
-        changed = [line for line in experiment.differences(shipped, settings) if not line.startswith(watched)]
+    own = {
+        "beam_size": settings.decode.beam_size,
+        "alpha": settings.decode.alpha,
+        "compute_dtype": settings.model.compute_dtype,
+    }
+    given = {name: value for name in own if (value := getattr(decoding, name)) is not None}
     return {
         "config": settings.name,
         "family": settings.family,
-        "changed": changed,
+        "changed": _changed(settings),
         "source": settings.data.source,
         "target": settings.data.target,
         "split": split,
         "checkpoint": "average" if folder.name == "average" else "one",
         "step": step,
-        "beam_size": settings.decode.beam_size if beam_size is None else beam_size,
-        "alpha": settings.decode.alpha if alpha is None else alpha,
-        "compute_dtype": settings.model.compute_dtype if compute_dtype is None else compute_dtype,
+        **own,
+        **given,
     }
+
+
+def _changed(settings: Config) -> list[str]:
+    """Returns the settings that differ from the shipped config, those left out that never change a score."""
+    if settings.name not in experiment.shipped_configs():
+        return []
+    shipped = experiment.load(settings.name)
+    if settings.family in experiment.FAMILIES:
+        shipped = experiment.with_family(shipped, settings.family)
+    return experiment.differences(shipped, settings, experiment.MAY_CHANGE - {"train.steps"})

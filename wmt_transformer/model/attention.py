@@ -6,7 +6,7 @@ is something that the caller holds, never hidden state.
 """
 
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -14,11 +14,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.dense import dense, laid_out_transposed, product, product_transposed
+from wmt_transformer.model.dense import compute_dtype, dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
 from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import EOS, PAD
+
+CUDNN_LENGTH = 32
+"""From this length on `auto` takes cuDNN on a GPU. Counted for 25,000 positions, forward and backward: 314 MB in 3
+kernels instead of 1,013 MB in 19 at 32 positions. Kernels that compute whole tiles of 128 x 128 scores would take as
+long as the other way at about 16."""
 
 
 class KVCache(NamedTuple):
@@ -44,7 +49,7 @@ def padding_mask(tokens: Int[Array, "batch length"]) -> Bool[Array, "batch 1 1 l
 
 
 class Sentences(NamedTuple):
-    """Where the tokens of rows belong that hold one sentence behind the other, EOS at the end of each."""
+    """Where each token belongs in rows that hold several sentences one after another, each ended by EOS."""
 
     begins: Bool[Array, "batch length"]
     """Whether this is a sentence's first token."""
@@ -55,7 +60,7 @@ class Sentences(NamedTuple):
 
 
 def sentences(tokens: Int[Array, "batch length"]) -> Sentences:
-    """Returns where each token belongs: the EOS before it tell."""
+    """Returns where each token belongs, which follows from the EOS before it."""
     begins = jnp.pad(tokens == EOS, ((0, 0), (1, 0)), constant_values=True)[:, :-1]
     index = jnp.arange(tokens.shape[1])
     first = jax.lax.cummax(jnp.where(begins, index, 0), axis=1)
@@ -89,7 +94,7 @@ def attention(
     """
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     rate = 0.0 if dropout_key is None else dropout_rate
-    attend = cast(Any, _attend)  # whose type is lost on the way through custom_vjp
+    attend = cast(Any, _attend)  # custom_vjp loses its type
     heads_first = [jnp.swapaxes(x, -3, -2) for x in (query, key, value)]
     gathered, exponents, total = attend(rate, *heads_first, mask, dropout_key)
     weights = jax.lax.stop_gradient(exponents * (1.0 / total)[..., None].astype(exponents.dtype))
@@ -102,10 +107,15 @@ def _attend(
 ) -> tuple[Array, Array, Array]:
     """Returns the weighted sums of the values, and the softmax as exponents and their sums; heads before positions.
 
-    On long rows the scores, `[…, heads, target, source]`, are the largest arrays of a layer, so what costs time is
-    how often they are walked through. Dividing the sums `[…, heads, target, v]` instead of the weights, and the
-    gradient below in place of the one that would be derived, leave two walks forward and one backward. No product
-    has the scores turned round: on a CPU that takes twice the time.
+    The plain form, whose value and gradient a test compares with these:
+
+        scores = jnp.where(mask, jnp.einsum("...TK,...SK->...TS", query, key), -1e30)
+        gathered = jnp.einsum("...TS,...SV->...TV", dropout(jax.nn.softmax(scores)), value)
+
+    On long rows the scores, `[…, heads, target, source]`, are the largest arrays of a layer, and time goes by how
+    often they are read or written. Dividing the sums `[…, heads, target, v]` instead of the weights, and the gradient
+    below instead of the derived one, leave two passes forward and one backward. No product takes the scores
+    transposed: on a CPU that takes twice the time.
     """
     return _attend_forward(rate, query, key, value, mask, dropout_key)[0]
 
@@ -131,7 +141,7 @@ def _attend_backward(
     rate: float, saved: tuple[Any, ...], cotangents: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array, None, None]:
     """With weights P, out = P V and dP = dout Vᵀ, the softmax's gradient is dS = P ∘ (dP - rowsum(dP ∘ P)), where
-    rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source, and the same with dropout between."""
+    rowsum(dP ∘ P) = rowsum(dout ∘ out): a sum over v, not over the source; dropout does not change that."""
     query, key, value, dropout_key, exponents, total, scale, gathered = saved
     divided = cotangents[0] * (1.0 / total)[..., None].astype(value.dtype)
     d_value = product(laid_out_transposed(divided), _drop(exponents, rate, dropout_key))
@@ -160,7 +170,7 @@ def attend_to_slots(
     slots: Slots,
     visible: Bool[Array, "batch 1 #hypotheses slots"],
 ) -> Float[Array, "batch hypotheses heads v"]:
-    """Returns what `attention` returns first, for queries of which each is the newest position of a hypothesis."""
+    """Returns the weighted sums that `attention` returns, where each query is the newest position of a hypothesis."""
     dtype, query = query.dtype, jnp.swapaxes(query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype), 1, 2)
     scores = jnp.einsum("BHWK,BHKN->BHWN", query.astype(slots.key.dtype), slots.key, preferred_element_type=jnp.float32)
     scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
@@ -174,10 +184,33 @@ def _drop(x: Array, rate: float, dropout_key: Array | None) -> Array:
     return x if dropout_key is None or not rate else dropout(x, rate, dropout_key)
 
 
-def is_fused(config: ModelConfig) -> bool:
-    """Returns whether training attends by the TPU's kernels, which know no dropout on the weights."""
-    asked = config.attention == "fused" or (config.attention == "auto" and backend() == "tpu")
-    return asked and not config.attention_dropout
+def cudnn_attention(
+    query: Float[Array, "batch target heads k"],
+    key: Float[Array, "batch source heads k"],
+    value: Float[Array, "batch source heads k"],
+    mask: Bool[Array, "#batch 1 #target source"],
+    implementation: Literal["cudnn", "xla"] = "cudnn",
+) -> Float[Array, "batch target heads k"]:
+    """Returns softmax(QKᵀ / √d_k) V as `attention` does, by cuDNN's kernels; they want a mask for every row."""
+    mask = jnp.broadcast_to(mask, (query.shape[0], 1, query.shape[1], key.shape[1]))
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)
+
+
+def kernels_for(config: ModelConfig, target: int, source: int) -> Literal["explicit", "fused", "cudnn"]:
+    """Returns by whose kernels training attends from `target` to `source` positions: those that are asked for, or that
+    are fast, where they can. They know no dropout on the weights; cuDNN's with a mask want even lengths."""
+    asked = config.attention
+    if asked == "auto":
+        long = max(target, source) >= CUDNN_LENGTH
+        asked = "fused" if backend() == "tpu" else "cudnn" if backend() == "gpu" and long else "explicit"
+    even = target % 2 == 0 and source % 2 == 0
+    widths = config.d_k == config.d_v <= 128 and config.d_k % 8 == 0
+    can = {
+        "explicit": True,
+        "fused": target * source <= MOST_SCORES,
+        "cudnn": even and widths and compute_dtype(config.compute_dtype) == jnp.bfloat16,
+    }
+    return asked if can[asked] and not config.attention_dropout else "explicit"
 
 
 class MultiHeadAttention(nn.Module):
@@ -205,7 +238,7 @@ class MultiHeadAttention(nn.Module):
     def from_slots(
         self, x: Float[Array, "batch hypotheses d_model"], slots: Slots, visible: Bool[Array, "batch 1 #w slots"]
     ) -> Float[Array, "batch hypotheses d_model"]:
-        """Returns what each hypothesis' newest position gathers from the slots that it may attend to."""
+        """Returns what the newest position of each hypothesis gathers from the slots that it may attend to."""
         return self.output(attend_to_slots(self.query(x), slots, visible))
 
     def __call__(
@@ -218,8 +251,11 @@ class MultiHeadAttention(nn.Module):
         """Returns what the queries of x gather from `keys_values`; sows the weights as `attention_weights`."""
         rate = self.config.attention_dropout if train else 0.0
         query = self.query(x)
-        if train and is_fused(self.config) and query.shape[-3] * keys_values.key.shape[-3] <= MOST_SCORES:
+        kernels = kernels_for(self.config, query.shape[-3], keys_values.key.shape[-3]) if train else "explicit"
+        if kernels == "fused":
             gathered = fused_attention(query, *keys_values, mask)
+        elif kernels == "cudnn":
+            gathered = cudnn_attention(query, *keys_values, mask)
         else:
             dropout_key = self.make_rng("dropout") if rate else None
             gathered, weights = attention(query, *keys_values, mask, rate, dropout_key)

@@ -1,10 +1,10 @@
 """Attention on a TPU as one kernel a direction: the scores of a head stay on the chip and never go to memory.
 
 Left to the compiler, every product of attention writes its result, and the scores `[…, heads, target, source]` are by
-far its largest arrays: with 32 sentences of 256 pieces 67 MB for each of base's 18 attentions, walked through seven
-times a step. A step then waits for memory, not for arithmetic. The kernels read queries, keys and values, write sums or
-gradients, and the backward one computes the scores again: one product of six (Dao et al. 2022; but scores of up to
-512 x 512 fit on the chip whole, so that there are no tiles).
+far its largest arrays: with 32 sentences of 256 pieces 67 MB for each of base's 18 attentions, read or written seven
+times a step. A step then waits for memory, not for arithmetic. These kernels read queries, keys and values and write
+sums or gradients; the backward one computes the scores again, one product of six (Dao et al. 2022). Up to 512 x 512
+scores fit on the chip, so there are no tiles. A test compares both directions with `attention`.
 """
 
 import functools
@@ -83,8 +83,10 @@ def _call(
     inputs: tuple[Array, ...],
     outputs: tuple[Any, ...],
 ) -> tuple[Array, ...]:
-    """Runs a kernel of so many products a head on blocks of a few heads of one row; arrays are `[batch, length, all
-    heads' numbers]`."""
+    """Runs a kernel, of `products` matrix products a head, on blocks of a few heads of one row.
+
+    Arrays are `[batch, length, heads x width]`.
+    """
     arrays = (*inputs, *outputs)
     widths = {x.shape[2] // heads for x in arrays}
     # As few heads as fill the lanes with each array's numbers.

@@ -1,10 +1,10 @@
 """The decoder without an encoder: a language model, made of the Transformer's own layers.
 
-Without cross-attention, a decoder layer is an encoder layer under a causal mask, so there is no new layer here. As the
-Transformer does, the model tells how probable `target` is given `source`: here the source is the text before it. In
-training it is one token, what came before the window; in use it is the prompt, padded at the *left*. A text begins
-with BOS and ends with EOS. Windows of packed text hold several: in front of a text that follows another, EOS is read
-as BOS, and from there on nothing that came before can be seen and positions count from 0 again.
+Without cross-attention, a decoder layer is an encoder layer under a causal mask, so there is no new layer here. Like
+the Transformer, the model gives the probability of `target` given `source`; here the source is the text before the
+target. In training that is one token, the last one before the window; in use it is the prompt, padded at the *left*.
+A text begins with BOS and ends with EOS. Windows of packed text hold several: the EOS between two texts is read as the
+BOS of the second, which attends to nothing before it and counts its positions from 0.
 """
 
 from typing import NamedTuple
@@ -72,7 +72,7 @@ class DecoderOnlyTransformer(NextTokenModel):
     def step(
         self, tokens: Int[Array, "batch hypotheses"], index: Int[Array, ""], cache: tuple[KVCache, ...], memory: Prompt
     ) -> tuple[Float[Array, "batch hypotheses vocabulary"], tuple[KVCache, ...]]:
-        """Returns the logits of the token `index` behind the prompt, and the cache that now holds its input.
+        """Returns the logits of token `index` after the prompt, and the cache that now holds its input.
 
         The input is `tokens`, the prompt's last one at index 0, whatever is given there.
         """

@@ -1,7 +1,7 @@
 """Where tokens enter and leave a model: embeddings, positions, and the product that scores the next token (§3.4, 3.5).
 
-The Transformer and the language model share these ends and differ in what lies between, `decoded`. Both tell how
-probable every token of `target` is, given `source` and the target tokens before it.
+The Transformer and the language model share these ends and differ in what lies between, `decoded`. Both score every
+token of `target`, given `source` and the target tokens before it.
 """
 
 import flax.linen as nn
@@ -38,7 +38,7 @@ class Embedding(nn.Module):
 
 
 class NextTokenModel(nn.Module):
-    """Scores of every target token; the models say in `decoded` what they are computed from."""
+    """Scores every target token; subclasses define in `decoded` the states that the scores are computed from."""
 
     config: ModelConfig
 
@@ -79,7 +79,7 @@ class NextTokenModel(nn.Module):
     def logits(self, states: Float[Array, "*batch d_model"]) -> Float[Array, "*batch vocabulary"]:
         """Returns the float32 scores of every piece: states times the output table (§3.4), plus the bias if any."""
         table = self._output_table().astype(states.dtype)
-        # As one axis of rows: with more than one, XLA would turn the table round before a decoding loop, and on a CPU
+        # As one axis of rows: with more than one, XLA would transpose the table before a decoding loop, and on a CPU
         # the product of few rows then takes a third longer.
         rows = states.reshape(-1, states.shape[-1])
         logits = product_transposed(rows, table, jnp.float32).reshape(*states.shape[:-1], -1)

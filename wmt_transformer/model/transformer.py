@@ -21,17 +21,17 @@ from wmt_transformer.special_tokens import BOS
 
 
 class Memory(NamedTuple):
-    """What decoding needs of the source: each decoder layer's cross keys and values, and where words are."""
+    """What decoding needs of the source: each decoder layer's cross keys and values, and which slots are padding."""
 
     layers: tuple[Slots, ...]
     source_mask: Bool[Array, "batch 1 1 source"]
 
 
 class Cache(NamedTuple):
-    """Each decoder layer's self-attention keys and values, and which of them are whose.
+    """Each decoder layer's self-attention keys and values, and which hypothesis each belongs to.
 
-    What was computed stays where it is. When hypotheses go on from others, which beam search makes them do at every
-    step, only their lineages change places: position t of hypothesis w is slot `t * hypotheses + lineage[w, t]`.
+    Keys and values never move. Where beam search continues one hypothesis from another, only the lineages change:
+    position t of hypothesis w is slot `t * hypotheses + lineage[w, t]`.
     """
 
     layers: tuple[Slots, ...]
@@ -39,7 +39,7 @@ class Cache(NamedTuple):
     """Which hypothesis each position of a hypothesis was computed for; -1 where there is none yet."""
 
     def reordered(self, origin: Int[Array, "batch hypotheses"]) -> Cache:
-        """Returns the cache in which every hypothesis goes on from the one that `origin` names."""
+        """Returns the cache in which every hypothesis continues the one that `origin` names."""
         return self._replace(lineage=jnp.take_along_axis(self.lineage, origin[..., None], axis=1))
 
     def grown(self, length: int) -> Cache:

@@ -1,7 +1,7 @@
-"""What known chips can do at most, and what a training step asks of them: the two halves of every utilisation.
+"""Peak figures of known chips, and the work of a training step: the two halves of every utilisation.
 
 Figures are the vendors' own, for one chip: dense bfloat16 FLOP/s, bytes of memory and its bytes/s, and bytes/s that
-go out to other chips, all links together, one way. A chip that is not in the table is not guessed at.
+go out to other chips, all links together, one way. There is no guess for a chip that is not in the table.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,8 @@ from wmt_transformer.config import Config
 from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.train import metrics
-from wmt_transformer.train.feed import make_batches
+from wmt_transformer.train.host_batches import make_batches
+from wmt_transformer.train.hosts import largest
 from wmt_transformer.train.sharding import place_batch
 
 Evaluate = Callable[[Any], tuple[dict[str, float], str]]
@@ -55,7 +56,31 @@ class Development:
         return measured, text
 
 
+class Patience:
+    """Decides when a run stops early: after `evaluations` in a row without a lower development loss, 0: never.
+
+    The loss, not BLEU or F1: these stay at 0 for long at the beginning of a run, and for ever where their tokeniser
+    does not fit the language.
+
+    Only process 0 knows the losses of earlier starts of the run; what it decides holds for all processes.
+    """
+
+    def __init__(self, losses: Sequence[float], evaluations: int) -> None:
+        self._losses, self._evaluations = list(losses), evaluations
+
+    def add(self, loss: float) -> None:
+        """Adds the loss of the newest evaluation."""
+        self._losses.append(loss if math.isfinite(loss) else math.inf)
+
+    def is_over(self) -> bool:
+        """Tells whether none of the last evaluations had a lower loss than the best one before them."""
+        losses, last = self._losses, self._evaluations
+        stale = last > 0 and len(losses) > last and min(losses[:-last]) <= min(losses[-last:])
+        return bool(largest(stale))
+
+
 def summary(step: int, measured: dict[str, float], text: str) -> str:
+    """Returns an evaluation as people read it: one line, and the text that shows what the model does."""
     line = f"step {step}: dev perplexity {measured['dev/perplexity']:.2f}  accuracy {measured['dev/accuracy']:.1%}"
     for name, pattern in {"bleu": "BLEU {:.1f}", "f1": "F1 {:.1f}", "bits_per_byte": "{:.3f} bits per byte"}.items():
         if f"dev/{name}" in measured:

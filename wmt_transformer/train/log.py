@@ -1,9 +1,11 @@
-"""What the training loop reports of its steps: sums over the last ones, speed, and how long compiling took."""
+"""What a run tells of itself: sums over its last steps, speed, evaluations, and how long compiling took."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,10 +14,12 @@ import numpy as np
 from wmt_transformer.config import Config
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.train import chips, metrics
+from wmt_transformer.train.development import summary
+from wmt_transformer.train.hosts import is_main
 from wmt_transformer.train.optimizer import learning_rate
 
 PAPER_TOKENS = 25_000
-"""Target tokens of a step in §5.1: learning rates and step counts are made for about so many."""
+"""Target tokens of a step in §5.1: learning rates and step counts are made for about this many."""
 
 
 class Timed:
@@ -38,17 +42,50 @@ class Timed:
 
 
 class Log:
-    """Adds up what steps measured and reports it every `log_every` steps."""
+    """What a run tells of itself: sums of its steps every `log_every` steps, evaluations, and lines for people.
 
-    def __init__(
-        self, config: Config, slices: int, writer: metrics.MetricsWriter, progress: metrics.ProgressBar
-    ) -> None:
-        self._config, self._writer, self._progress = config, writer, progress
+    They go to metrics.jsonl, TensorBoard and the progress bar, from process 0 alone. `first` is the step that the run
+    starts after; a batch is read in `slices` slices, one of them by this process.
+    """
+
+    def __init__(self, config: Config, workdir: Path, first: int, slices: int, profile: bool = False) -> None:
+        self._config, self._first, self._slices = config, first, slices
+        self._muted = not is_main()
+        steps = config.train.steps
+        self._writer = metrics.MetricsWriter(workdir, first, self._muted)
+        self._progress = metrics.ProgressBar(steps, first, self._muted)
+        self._trace = metrics.Trace(workdir, range(first, steps) if profile else range(0))
+        self._opened = contextlib.ExitStack()
         self._sums, self.timer = metrics.Sums(), metrics.PhaseTimer()
         self._steps, self._flops = 0, 0
         self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
-        self._slices = slices
         self._warned = False
+        self.dev_losses: list[float] = [] if self._muted else metrics.dev_losses(workdir)
+        """The development loss of every evaluation so far, oldest first."""
+
+    def __enter__(self) -> Log:
+        for part in (self._writer, self._progress, self._trace):
+            self._opened.enter_context(part)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._opened.close()
+
+    def begin(self, parameters: int, said: Iterable[str]) -> None:
+        """Says where the run starts from, and records its size where it has steps to make."""
+        for line in said:
+            self._progress.message(line)
+        if self._first < self._config.train.steps:
+            self._progress.message(f"{parameters:,} parameters; compiling the first step")
+            counts = {"parameters": parameters, "devices": jax.device_count(), "processes": jax.process_count()}
+            self._writer.write(self._first, {f"start/{name}": count for name, count in counts.items()})
+        self.timer.take()
+
+    def evaluated(self, step: int, measured: dict[str, float], text: str) -> dict[str, float]:
+        """Reports what was measured on the development set (see `Development`), and returns it."""
+        self._writer.write(step, measured)
+        self._progress.message(summary(step, measured, text))
+        return measured
 
     def add(self, step: int, batch: Batch, measured: Any) -> None:
         """Counts one step; on every `log_every`-th waits for the device and reports."""
@@ -61,6 +98,8 @@ class Log:
         rows, source = batch.source.shape
         self._flops += chips.model_flops(self._config.model, rows * self._slices, source, batch.target.shape[1])
         self._progress.advance(step)
+        if where := self._trace.after(step, measured):
+            self._progress.message(where)
         if step % self._config.train.log_every == 0:
             self._report(step)
 
@@ -95,7 +134,8 @@ class Log:
             },
         )
         self._progress.report(step, sums["loss"] / target, (source + target) / total, self._chips, utilisation)
-        if not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
+        follows_paper = self._config.family == "paper"
+        if follows_paper and not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
             self._warned = True
             self._progress.message(
                 f"note: {target / steps:,.0f} target tokens a step; the paper's learning rate and step count are made "

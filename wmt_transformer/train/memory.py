@@ -1,4 +1,4 @@
-"""How the C library hands out memory, which on a CPU decides a third of the speed of a small model's step.
+"""How the C library hands out memory, which on a CPU is worth a third of the speed of a small model's step.
 
 XLA's buffers on a CPU come from malloc and go back to it with every step. By default glibc returns large blocks to
 the kernel at once and gets them again page by page, zeroed.

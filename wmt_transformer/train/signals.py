@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run that is asked to stop saves first, on all its hosts after the same step."""
+"""Ctrl-C and SIGTERM: a run that is asked to stop saves first, after the same step on all its hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 import jax
 
-from wmt_transformer.train.hosts import any_of
+from wmt_transformer.train.hosts import largest
 
 
 class Stop:
@@ -24,7 +24,7 @@ class Stop:
         """
         if jax.process_count() == 1:
             return self.signal
-        return any_of(self.signal or 0) or None if step % 10 == 0 else None
+        return largest(self.signal or 0) or None if step % 10 == 0 else None
 
 
 @contextlib.contextmanager

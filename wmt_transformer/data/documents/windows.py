@@ -1,24 +1,23 @@
-"""Packed text: documents one behind the other, cut into windows of one length, as a pure function of (seed, step).
+"""Packed text: documents one after the other, cut into windows of one length, as a pure function of (seed, step).
 
 A language model learns from windows full of tokens, with nothing padded: where a document ends, EOS, the next one
-begins. What the model sees of a window's past is one token; in front of a document's first that is BOS. (The model
-keeps documents apart that share a window.) Every epoch takes every token once, in windows whose borders lie elsewhere
-each time, so that no token always stands where little precedes it.
+begins. What the model sees of a window's past is one token; before a document's first token that is BOS. (The model
+keeps documents apart that share a window.) Every epoch takes every token once, in windows whose borders are elsewhere
+each time, so that no token is always where little precedes it.
 """
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
 
-from wmt_transformer.data.batches import Batch
+from wmt_transformer.data.batches import Batch, Epochs
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
 class TokenStream:
-    """The tokens of documents, EOS behind each: `stream.tokens` [token]."""
+    """The tokens of documents, EOS after each: `stream.tokens` [token]."""
 
     def __init__(self, tokens: np.ndarray):
         self.tokens = tokens
@@ -65,15 +64,14 @@ class Windows:
         self._windows = -(-(len(stream) - 1) // context) + 1
         self.rows = max(min(target_tokens // context, self._windows) // multiple, 1) * multiple
         self.batches_per_epoch = -(-self._windows // self.rows)
-        self._lock = threading.Lock()
-        self._epochs: dict[int, tuple[int, np.ndarray]] = {}
+        self._epochs = Epochs(self._shuffle)
 
     def __getitem__(self, step: int) -> Batch:
         """Returns this host's rows of the global batch of `step`, counted from 0 and without end."""
         if step < 0:
             raise IndexError(f"steps are counted from 0, got {step}")
         epoch, index = divmod(int(step), self.batches_per_epoch)
-        first, order = self._epoch(epoch)
+        first, order = self._epochs[epoch]
         rows = self.rows // self._host_count
         begin = index * self.rows + rows * self._host_index
         source = np.full((rows, 1), PAD, np.int32)
@@ -88,13 +86,8 @@ class Windows:
                 target[row, : len(real)] = real
         return Batch(source, target)
 
-    def _epoch(self, epoch: int) -> tuple[int, np.ndarray]:
+    def _shuffle(self, epoch: int) -> tuple[int, np.ndarray]:
         """Returns where an epoch's first window begins, 0 or before, and the order of the windows."""
-        with self._lock:
-            if epoch not in self._epochs:
-                while len(self._epochs) > 1:  # threads read ahead
-                    del self._epochs[max(self._epochs, key=lambda known: abs(known - epoch))]
-                random = np.random.default_rng([self._seed, epoch])
-                first = -int(random.integers(self._context)) if epoch else 0
-                self._epochs[epoch] = first, random.permutation(self._windows).astype(np.int32)
-            return self._epochs[epoch]
+        random = np.random.default_rng([self._seed, epoch])
+        first = -int(random.integers(self._context)) if epoch else 0
+        return first, random.permutation(self._windows).astype(np.int32)

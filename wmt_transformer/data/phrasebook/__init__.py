@@ -3,8 +3,9 @@
 It is synthetic, for a first look and for tests: real declension, agreement and word order, since these are what
 attention has to learn, with a small vocabulary. A sentence belongs to one split by a hash of its words, so that
 test sentences are combinations that training never saw, whatever the seed. Everything follows from the seed and
-is the same on every machine. Read on in this order: `phrasebook_words.py` (the tables), `_grammar` (declension),
-`_clauses` (word order), `_choices` (what goes with what), `_sentences` (the kinds of sentences).
+is the same on every machine. Read on in this order: `tables/` and `words.py` (the words), `parts.py` and `grammar.py`
+(declension), `clauses.py` (word order), `choices.py` and `actions.py` (what goes with what), `linked.py` and
+`sentences.py` (the kinds of sentences).
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _ALIKE = re.compile(r"\b(?:him|her|it)\b")
 
 
 def vocabulary(size: int = 2000) -> Vocabulary:
-    """Returns a vocabulary trained on all three languages; the first call makes it, then it lies in the cache."""
+    """Returns a vocabulary trained on all three languages; the first call makes it, then it is in the cache."""
     path = cache_folder() / f"phrasebook-{size}.model"
     if not path.is_file():
         with whole_path(path) as temporary:

@@ -1,6 +1,6 @@
 """Clauses of the built-in phrasebook: who does what, put in the word order of each language.
 
-What decides between two correct translations is fixed here. German: definite objects stand before the time and
+What decides between two correct translations is fixed here. German: definite objects come before the time and
 others after it, time before place, an object with a preposition last; the verb comes second, first in questions,
 last in subordinate clauses, with its prefix. French: pronouns before the verb that they belong to, questions with
 "est-ce que". A negated indefinite object takes "kein" and "de".
@@ -10,22 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wmt_transformer.data.phrasebook.grammar import (
-    NEVER,
-    NOT,
-    THIRD,
-    YES,
-    Modal,
-    Phrase,
-    Pronoun,
-    Verb,
-    Words,
-    agreeing,
-    agreement,
-    contract,
-    elide,
-    german_contraction,
-)
+from wmt_transformer.data.phrasebook.grammar import agreeing, agreement, contract, elide, german_contraction
+from wmt_transformer.data.phrasebook.parts import NEVER, NOT, THIRD, YES, Modal, Phrase, Pronoun, Verb, Words
 
 
 class Clause(NamedTuple):
@@ -89,7 +75,7 @@ def english(clause: Clause, question: bool = False) -> str:
 
 
 def german(clause: Clause, order: str = "main", front: str = "") -> str:
-    """Says a clause in German: order "main", "verb first" or "verb last"; `front` stands before an inversion."""
+    """Says a clause in German: order "main", "verb first" or "verb last"; `front` comes before an inversion."""
     _, verb, mode, polarity, direct, recipient, adverb, time, place, _ = clause
     person = clause.subject.person
     if isinstance(mode, Modal):
@@ -130,7 +116,7 @@ def german(clause: Clause, order: str = "main", front: str = "") -> str:
 
 
 def french(clause: Clause) -> str:
-    """Says a clause in French; object pronouns stand before the verb that they belong to."""
+    """Says a clause in French; object pronouns come before the verb that they belong to."""
     subject, verb, mode, polarity, direct, recipient, adverb, time, place, agree = clause
     person = subject.person
     clitics, tail = [], []
@@ -196,3 +182,14 @@ def being(subject: Phrase, predicate: Words, negated: bool = False, order: str =
     group = f"{elide('ne', est)} pas" if negated else est
     fr = elide("je", group) if subject.fr == "je" else f"{subject.fr} {group}"
     return Words(f"{en} {predicate.en}", de, f"{fr} {predicate.fr}")
+
+
+def say(clause: Clause, order: str = "main", front: str = "") -> Words:
+    """Says a clause in the three languages; `order` and `front` are German's."""
+    return Words(english(clause), german(clause, order, front), french(clause))
+
+
+def finished(en: str, de: str, fr: str, mark: str = ".") -> Words:
+    """Makes sentences of clauses: a capital letter first and a mark at the end."""
+    space = " " if mark == "?" else ""  # French sets the question mark apart
+    return Words(en[0].upper() + en[1:] + mark, de[0].upper() + de[1:] + mark, fr[0].upper() + fr[1:] + space + mark)

@@ -24,7 +24,7 @@ from wmt_transformer.data.treebanks.trees import Tree
 SECTIONS = {"train": range(2, 22), "dev": range(22, 23), "test": range(23, 24)}
 """The standard sections of the Wall Street Journal."""
 _SECTION_FOLDERS = (".", "wsj", "mrg/wsj", "parsed/mrg/wsj")
-"""Where the folders 00 to 24 lie below the one that the user names: LDC99T42 has the last."""
+"""Where the folders 00 to 24 are, below the one that the user names: LDC99T42 has the last."""
 
 
 class _Public(NamedTuple):
@@ -66,6 +66,8 @@ def load(data: DataConfig, split: str) -> Iterator[tuple[str, str]]:
     if data.corpus == "trees" or split == "train":
         names = {"train": data.train_files, "dev": data.dev_files, "test": data.test_files}[split]
         sources += [_read(_files(data, (name,))) for name in names]
+    if not sources and split == "test":
+        return
     if not sources:
         raise UserError(f"data.{split}_files is empty; corpus trees needs files of trees there, such as wsj_*.mrg")
     weights = data.train_weights if split == "train" and data.train_weights else (1.0,) * len(sources)
@@ -104,7 +106,7 @@ def files(data: DataConfig) -> list[Path]:
             found += _section(data, number)
     elif data.corpus in _PUBLIC:
         found += next(filter(None, (_matches(data, form) for form in _PUBLIC[data.corpus].forms)), [])
-    return found
+    return [path for path in found if path.is_file()]  # a pipe is none
 
 
 # ---- Which trees
@@ -176,7 +178,7 @@ def _files(data: DataConfig, patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _matches(data: DataConfig, patterns: tuple[str, ...]) -> list[Path]:
-    """Returns the files of these names, in their order; * stands for any letters."""
+    """Returns the files of these names, in their order; * matches any letters."""
     folder = glob.escape(str(_folder(data)))
     paths = [sorted(glob.glob(str(Path(folder, Path(pattern).expanduser())))) for pattern in patterns]
-    return [Path(path) for path in itertools.chain(*paths) if Path(path).is_file()]
+    return [Path(path) for path in itertools.chain(*paths) if not Path(path).is_dir()]

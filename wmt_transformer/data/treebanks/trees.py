@@ -23,7 +23,7 @@ from wmt_transformer.config import UserError
 from wmt_transformer.files import read_lines
 
 LEAF = "XX"
-"""Stands for a word and its part of speech."""
+"""What a word and its part of speech become."""
 NUMBERS = 64
 """Words are numbered from 1 to this, and then again from 1."""
 TOPS = ("TOP", "ROOT", "S1")
@@ -60,7 +60,7 @@ class Tree:
 
 
 def walk(tree: Tree) -> Iterator[tuple[Tree, bool]]:
-    """Yields every node twice, depth first: (node, True) before its children and (node, False) behind them."""
+    """Yields every node twice, depth first: (node, True) before its children and (node, False) after them."""
     waiting = [(tree, True)]
     while waiting:
         node, opens = waiting.pop()
@@ -74,7 +74,7 @@ def walk(tree: Tree) -> Iterator[tuple[Tree, bool]]:
 
 
 def read_file(path: str | os.PathLike[str]) -> Iterator[Tree]:
-    """Yields the trees of a UTF-8 file, plain or .gz, one a line or over several, as they stand in it.
+    """Yields the trees of a UTF-8 file, plain or .gz, one a line or over several, as they are.
 
     Raises UserError for brackets that are no tree, with file, line and column.
     """
@@ -90,10 +90,10 @@ def read(lines: Iterable[str], name: str, first_line: int = 1) -> Iterator[Tree]
             token, place = match[0], f"{name}, line {number}, column {match.start() + 1}"
             if token == "(":
                 if open_ and len(open_[-1].texts) > 1:
-                    raise UserError(f"{place}: a bracket behind the word {open_[-1].texts[1]!r}; close the word first")
+                    raise UserError(f"{place}: a bracket after the word {open_[-1].texts[1]!r}; close the word first")
                 open_.append(_Open(place, [], []))
             elif not open_:
-                raise UserError(f"{place}: {token!r} stands outside any tree; a tree begins with ( and ends with )")
+                raise UserError(f"{place}: {token!r} is outside any tree; a tree begins with ( and ends with )")
             elif token == ")":
                 tree = open_.pop().closed(place)
                 if open_:
@@ -101,7 +101,7 @@ def read(lines: Iterable[str], name: str, first_line: int = 1) -> Iterator[Tree]
                 else:
                     yield tree
             elif open_[-1].children or len(open_[-1].texts) > 1:
-                raise UserError(f"{place}: unexpected {token!r}; a word stands in brackets of its own: (NN {token})")
+                raise UserError(f"{place}: unexpected {token!r}; a word is in brackets of its own: (NN {token})")
             else:
                 open_[-1].texts.append(token)
     if open_:
@@ -109,7 +109,7 @@ def read(lines: Iterable[str], name: str, first_line: int = 1) -> Iterator[Tree]
 
 
 class _Open(NamedTuple):
-    """A bracket that is not closed yet: where it stands, its label and word, its children."""
+    """A bracket that is not closed yet: its place, its label and word, its children."""
 
     place: str
     texts: list[str]
@@ -162,7 +162,7 @@ def _bare(label: str) -> str:
 
 
 def names(numbered: bool) -> list[str]:
-    """Returns what stands for the first word, for the second and so on, and then again from the first."""
+    """Returns the leaf of the first word, of the second and so on, and then again from the first."""
     return [f"X{number}" for number in range(1, NUMBERS + 1)] if numbered else [LEAF]
 
 
@@ -177,13 +177,13 @@ def linearise(tree: Tree, numbered: bool = False) -> list[str]:
 
 
 def number(words: Iterable[str]) -> list[str]:
-    """Returns the words, each behind the leaf that stands for it in a numbered tree: `X1`, `The`, `X2`, `cat`, …"""
+    """Returns the words, each after the leaf that it has in a numbered tree: `X1`, `The`, `X2`, `cat`, …"""
     leaves = itertools.cycle(names(numbered=True))
     return [token for word in words for token in (next(leaves), word)]
 
 
 def is_leaf(token: str) -> bool:
-    """Returns whether a token stands for a word."""
+    """Tells whether a token is that of a word."""
     return token == LEAF or (token.startswith("X") and token[1:].isdigit())
 
 
@@ -197,14 +197,14 @@ class Repairs(NamedTuple):
     leaves: int = 0
     """Words that the tokens left out, or leaves for which there was no word."""
     tops: int = 0
-    """Whether there was not exactly one tree: its parts now stand under TOP."""
+    """Whether there was not exactly one tree: its parts are now under TOP."""
 
 
 def restore(tokens: Iterable[str], leaves: Sequence[Tree]) -> tuple[Tree, Repairs]:
     """Returns a tree over exactly these leaves from any tokens, and what had to be mended.
 
     A closing bracket closes what was opened inside it and is still open; one that matches nothing open is dropped,
-    and so are leaves that are too many. Words that are too few go to the end of the outermost constituent. There has
+    and so are surplus leaves. Words that have no leaf go to the end of the outermost constituent. There has
     to be at least one leaf; `restore(linearise(tree), tree.leaves())` is the cleaned tree itself.
     """
     top: list[Tree] = []

@@ -1,8 +1,8 @@
 """Words as treebanks write them, for text that is not tokenised, and the tags of those that are punctuation.
 
-The Penn Treebank's rules: punctuation stands alone, a full stop where the sentence ends; clitics are words (`do n't`,
-`John 's`), and so are the parts of `cannot`; double quotes become `` and '', brackets -LRB- and -RRB-. CRAFT differs
-in two: the hyphens and slashes of most words are words too, and square brackets stay.
+The Penn Treebank's rules: punctuation is a word of its own, a full stop where the sentence ends; clitics are words
+(`do n't`, `John 's`), and so are the parts of `cannot`; double quotes become `` and '', brackets -LRB- and -RRB-. CRAFT
+differs in two: the hyphens and slashes of most words are words too, and square brackets stay.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PUNCTUATION = {
 """The tags of words that have one for themselves."""
 
 _RULES = [
-    (r"^\"|(?<=[ (\[{<])\"|(?<=[ (\[{<])''(?=\S)|^''", " `` "),  # opening quotes: at the beginning, behind a space
+    (r"^\"|(?<=[ (\[{<])\"|(?<=[ (\[{<])''(?=\S)|^''", " `` "),  # opening quotes: at the beginning, after a space
     (r"\"|''|\u201d", " '' "),
     (r"\u201c", " `` "),
     (r"\.\.\.|\u2026", " ... "),

@@ -1,0 +1,120 @@
+"""A frozen tiny checkpoint: what it translates, and the losses of its next 20 updates, against the numbers of the day.
+
+Weights and text are NumPy's, from fixed seeds, so nothing here depends on how parameters are drawn. All is float32 on a
+CPU. A change that is meant to change numbers changes them here; the tolerances leave room for another order of sums,
+as other CPUs and versions of XLA have. The numbers are printed by `python -m tests.test_golden`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from wmt_transformer.config import DecodeConfig, MeshConfig, ModelConfig, TrainConfig
+from wmt_transformer.data.batches import Batch
+from wmt_transformer.decode import batched
+from wmt_transformer.decode.lines import Part
+from wmt_transformer.model.build import build
+from wmt_transformer.special_tokens import EOS
+from wmt_transformer.train.optimizer import optimizer
+from wmt_transformer.train.sharding import make_mesh, place_batch
+from wmt_transformer.train.state import abstract_state, initial_state
+from wmt_transformer.train.step import make_train_step
+
+MODEL = ModelConfig(
+    vocabulary_size=40, num_layers=2, d_model=16, d_ff=32, num_heads=2, d_k=8, d_v=8, compute_dtype="float32"
+)
+TRAIN = TrainConfig(warmup_steps=10, label_smoothing=0.1, seed=1)
+STEPS = 20
+SCORE_TOLERANCE = 1e-4
+"""Of a hypothesis' score, which sums up to 17 log-probabilities."""
+LOSS_TOLERANCE = 2e-4
+"""Of a loss: differences of 1e-7 grow over the updates."""
+
+GREEDY: list[tuple[list[int], float]] = []
+BEAM: list[tuple[list[int], float]] = []
+LOSSES: list[float] = []
+
+
+@functools.cache
+def frozen_params() -> Any:
+    """Returns the checkpoint: norms are the identity, every other array normal, as wide as its rows are short."""
+    shapes: Any = jax.eval_shape(
+        lambda: build(MODEL).init(jax.random.key(0), *[np.ones((1, 2), np.int32)] * 2)["params"]
+    )
+    random = np.random.default_rng(17)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
+
+    def drawn(path: Any, shape: tuple[int, ...]) -> np.ndarray:
+        name = path[-1].key
+        if name in ("scale", "bias"):
+            return np.full(shape, float(name == "scale"), np.float32)
+        return (random.standard_normal(shape) * (1.5 / np.sqrt(MODEL.d_model))).astype(np.float32)
+
+    return jax.tree_util.tree_unflatten(tree, [drawn(path, leaf.shape) for path, leaf in leaves])
+
+
+def sentences(seed: int, count: int, longest: int) -> list[list[int]]:
+    random = np.random.default_rng(seed)
+    return [
+        [*random.integers(4, MODEL.vocabulary_size, random.integers(1, longest)).tolist(), EOS] for _ in range(count)
+    ]
+
+
+def translations(beam_size: int) -> list[tuple[list[int], float]]:
+    """Returns ids and score of the best translation of eight sources."""
+    parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sentences(3, 8, 9), 1)]
+    request = batched.Request(DecodeConfig(beam_size=beam_size, alpha=0.6, extra_length=8))
+    params: Any = jax.tree.map(jax.numpy.asarray, frozen_params())
+    return [(best.ids, best.score) for (best,) in batched.decode((MODEL,), (params,), parts, request)]
+
+
+def losses() -> list[float]:
+    """Returns the smoothed loss per token of each of the updates, which learn to copy."""
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    model, update = build(MODEL), optimizer(TRAIN, MODEL.d_model)
+    found = []
+    with jax.set_mesh(mesh):
+        places = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, update, mesh).params)
+        state = initial_state(model, update, mesh, TRAIN.seed)._replace(params=jax.device_put(frozen_params(), places))
+        step = make_train_step(model, update, TRAIN, mesh)
+        for number in range(STEPS):
+            rows = sentences(100 + number, 8, 8)
+            side = np.zeros((8, 8), np.int32)
+            for row, ids in zip(side, rows, strict=True):
+                row[: len(ids)] = ids
+            state, measured = step(state, place_batch(Batch(side, side.copy()), mesh))
+            found.append(float(measured.sums.loss / measured.sums.tokens))
+    return found
+
+
+def assert_translations(beam_size: int, expected: list[tuple[list[int], float]]) -> None:
+    found = translations(beam_size)
+    assert [ids for ids, _ in found] == [ids for ids, _ in expected]
+    np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=SCORE_TOLERANCE)
+
+
+def test_the_frozen_checkpoint_translates_as_before_greedily():
+    assert_translations(1, GREEDY)
+
+
+def test_the_frozen_checkpoint_translates_as_before_with_a_beam():
+    assert_translations(4, BEAM)
+
+
+def test_twenty_updates_of_the_frozen_checkpoint_have_the_losses_of_before():
+    found = losses()
+    np.testing.assert_allclose(found, LOSSES, atol=LOSS_TOLERANCE)
+    assert np.mean(found[-5:]) < np.mean(found[:5])  # it learns something
+
+
+if __name__ == "__main__":
+    for name, rows in (("GREEDY", translations(1)), ("BEAM", translations(4))):
+        print(f"{name}: list[tuple[list[int], float]] = [")
+        for ids, score in rows:
+            print(f"    ({ids}, {score:.5f}),")
+        print("]")
+    print(f"LOSSES = {[round(loss, 5) for loss in losses()]}")

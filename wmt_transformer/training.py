@@ -1,0 +1,79 @@
+"""A run by one call: the data is prepared, the model trained and evaluated on the way, all in one work folder.
+
+This is what `wmt-transformer train` does, for programs and notebooks: the stages below know nothing of each other, and
+here they are put together. A run that was stopped goes on when it is called again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wmt_transformer import experiment
+from wmt_transformer.compilation import use_compilation_cache
+from wmt_transformer.config import Config
+from wmt_transformer.files import locked, whole_file
+
+if TYPE_CHECKING:  # it brings JAX, whose threads must not start before `keep_freed_memory`
+    from wmt_transformer.train.loop import Outcome
+
+FINGERPRINTS = "fingerprints.json"
+
+
+def silent(line: str) -> None:
+    """Takes a line for people and says nothing."""
+
+
+def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, profile: bool = False) -> Outcome:
+    """Trains the config's model in `workdir`, or goes on with the run that is there; returns how it ended.
+
+    The folder is locked while it is trained in. Where several processes are connected (`train.hosts.start`), all of
+    them call this. Lines for people are given to `say` in process 0; `profile` traces a few steps.
+
+    Raises UserError for a corpus that cannot be used, and where the folder holds a run of another config or is in use.
+    """
+    from wmt_transformer.train.memory import keep_freed_memory
+
+    keep_freed_memory()  # before JAX starts its threads
+    from wmt_transformer.data import fingerprint
+    from wmt_transformer.data.runs import prepare_data
+    from wmt_transformer.evaluate.during_training import evaluation
+    from wmt_transformer.train import hosts, loop
+
+    use_compilation_cache()
+    with contextlib.ExitStack() as held:
+        with hosts.main_first("preparing the data", say):
+            if hosts.is_main():
+                held.enter_context(locked(workdir))
+            experiment.check_same_run(workdir, config)
+            prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)
+        found = fingerprint.of(prepared.folder)
+        for name, digest in found.items():
+            hosts.check_same(f"the prepared {name}", digest)
+        _bind(workdir, found, hosts.is_main())
+        model = dataclasses.replace(config.model, vocabulary_size=len(prepared.vocabulary))
+        config = dataclasses.replace(config, model=model)
+        if hosts.is_main():
+            with whole_file(workdir / "config.json") as out:
+                out.write(experiment.to_json(config))
+        return loop.train(config, workdir, prepared, evaluation(config, prepared, say), profile)
+
+
+def _bind(workdir: Path, found: Mapping[str, str], write: bool) -> None:
+    """Keeps the fingerprints of the run's data beside its config; raises UserError where they were others.
+
+    A run that has no checkpoint yet, or that an older version made without fingerprints, takes on what there is.
+    """
+    from wmt_transformer import checkpoint
+    from wmt_transformer.data import fingerprint
+
+    path = workdir / FINGERPRINTS
+    if path.is_file() and checkpoint.steps(workdir):
+        fingerprint.check(experiment.json_object(path), found, f"the run in {workdir}")
+    if write:
+        with whole_file(path) as out:
+            out.write(json.dumps(found, indent=2) + "\n")
