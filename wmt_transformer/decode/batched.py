@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, UInt
 
@@ -33,6 +33,7 @@ from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
@@ -209,14 +210,14 @@ def batches_at_once(models: Sequence[ModelConfig]) -> int:
     products are long enough, and larger batches are better.
     """
     rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
-    return 2 if rounded and jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
+    return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
 
 
 def rows_over_devices() -> tuple[NamedSharding | None, int]:
     """Returns how rows are split and over how many devices; None and 1 where there is only one."""
     mesh = jax.sharding.get_mesh()
     if mesh.empty:
-        mesh = jax.make_mesh((jax.local_device_count(),), ("data",), (AxisType.Auto,), devices=jax.local_devices())
+        mesh = Mesh(np.asarray(jax.local_devices()), ("data",), axis_types=(AxisType.Auto,))
     axes = tuple(name for name in mesh.axis_names if name != "tensor")  # whose devices share the same rows
     shards = math.prod(mesh.shape[name] for name in axes)
     return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
