@@ -21,7 +21,7 @@ from wmt_transformer.train.state import TrainState
 
 def start(*arguments: object) -> subprocess.Popen:
     """Starts a command in a process of its own."""
-    words = [sys.executable, "-m", "wmt_transformer.cli", *map(str, arguments)]
+    words = [sys.executable, "-m", "wmt_transformer", *map(str, arguments)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, cwd=ROOT, text=True)
 
 
@@ -124,7 +124,7 @@ def test_a_full_disk_at_a_checkpoint_is_one_line_and_keeps_the_checkpoints(toy, 
 def test_a_write_that_fails_half_way_keeps_the_checkpoints(toy, tmp_path):
     """With a limit on the size of files that the second checkpoint cannot meet."""
     workdir = tmp_path / "w"
-    command = f"{sys.executable} -m wmt_transformer.cli train {toy / 'toy.py'} --workdir {workdir}"
+    command = f"{sys.executable} -m wmt_transformer train {toy / 'toy.py'} --workdir {workdir}"
     assert run("train", toy / "toy.py", "--workdir", workdir, "--train.steps", 3) == 0
     limited = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; ulimit -f 8; {command}"], cwd=ROOT, capture_output=True, text=True

@@ -146,7 +146,7 @@ def free_port() -> int:
 
 def in_processes(
     commands: list[list[object]],
-    program: list[str] = ["-m", "wmt_transformer.cli"],  # noqa: B006 - never changed
+    program: list[str] = ["-m", "wmt_transformer"],  # noqa: B006 - never changed
 ) -> list[tuple[int, str]]:
     """Runs the command line with these arguments, all at once; returns exit codes and what went to standard error."""
     started = [

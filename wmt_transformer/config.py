@@ -86,9 +86,10 @@ class ModelConfig(Checked):
     """A file of word vectors (word2vec text or binary, GloVe): pieces that it has start from its vectors."""
     output_bias: bool = False
     """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
-    attention: Literal["auto", "explicit", "fused"] = "auto"
-    """How training computes attention: by einsums, or by TPU kernels that keep the scores on the chip (where
-    attention_dropout is 0, and for up to 512 positions); auto is fused on TPU."""
+    attention: Literal["auto", "explicit", "fused", "cudnn"] = "auto"
+    """How training computes attention: by einsums (explicit), or by kernels that keep the scores on the chip, where
+    attention_dropout is 0: fused is ours for TPUs (up to 512 positions), cudnn is NVIDIA's (bfloat16); auto takes these
+    where they are faster."""
     remat: bool = False
     """Store only the inputs of each layer for the backward pass and compute the rest again: less memory, a third more
     arithmetic, the same result."""

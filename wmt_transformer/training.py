@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from wmt_transformer import checkpoint_records, experiment
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config
-from wmt_transformer.files import locked, whole_file
+from wmt_transformer.files import gone_if_failed, locked, whole_file
 
 if TYPE_CHECKING:  # it brings JAX, whose threads must not start before `keep_freed_memory`
     from wmt_transformer.train.loop import Outcome
@@ -49,6 +49,7 @@ def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, pr
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
             if hosts.is_main():
+                held.enter_context(gone_if_failed(workdir))
                 held.enter_context(locked(workdir))
             experiment.check_same_run(workdir, config)
             prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)

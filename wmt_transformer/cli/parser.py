@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from typing import NoReturn, Protocol, runtime_checkable
 
 from wmt_transformer import __version__
+from wmt_transformer.cli.streams import mounted
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import load
 
@@ -49,6 +51,11 @@ def parse(arguments: list[str], add_verbs: list[Callable[[AddVerb], None]]) -> t
 
     for add in add_verbs:
         add(verb)
+    for sub in verbs.choices.values():
+        for action in sub._actions:
+            name = action.metavar or action.dest.upper()
+            if isinstance(name, str) and action.nargs != 0 and action.type is None:
+                action.type = TYPES.get(name)
     words, overrides = _split(arguments)
     parsed, rest = parser.parse_known_args(words)
     # Where options come before it, argparse takes a CONFIG that may be left out for left out.
@@ -89,6 +96,24 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def utf8(text: str) -> str:
+    """Reads a text, which is UTF-8 whatever the locale took its bytes for."""
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        raise argparse.ArgumentTypeError("it is not UTF-8; convert it first, for instance with iconv") from None
+
+
+TYPES: dict[str, Callable[[str], str]] = {
+    "CONFIG": mounted,
+    "FILE": mounted,
+    "FOLDER": mounted,
+    "WORKDIR": mounted,
+    "TEXT": utf8,
+}
+"""How an argument is read, by what its help calls it: paths may be in a bucket, texts mean nothing here."""
 
 
 def positive(text: str) -> int:

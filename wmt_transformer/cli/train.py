@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import whole_file
+from wmt_transformer.files import gone_if_failed, locked, whole_bytes, whole_file
+from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:
     from wmt_transformer.train.loop import Outcome
@@ -78,7 +80,8 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     text = open_prepared(workdir / "data").test_text
     example = max((source for source, _ in text), key=lambda source: (len(source.split()) <= 12, len(source)))
     picture = workdir / "attention.png"
-    save_picture(attention.picture(attention.look(translator, example)), str(picture))
+    with whole_bytes(picture) as out:
+        save_picture(attention.picture(attention.look(translator, example)), out, "png")
     report = {
         "config": settings.name,
         "family": settings.family,
@@ -101,7 +104,8 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     say(f"what the decoder looked at: {picture}; the whole report: {workdir / 'report.json'}\n\nNext:")
     say(f'  wmt-transformer translate --workdir {workdir} "{example}"')
     say("  wmt-transformer train multi30k_en_de --workdir runs/multi30k_en_de")
-    say(f"  tensorboard --logdir {workdir / 'tensorboard'}")
+    if importlib.util.find_spec("tensorboard"):
+        say(f"  tensorboard --logdir {workdir / 'tensorboard'}")
     if options.json:
         print(json.dumps(report))
     return 0
@@ -112,8 +116,9 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.data.runs import prepare_data
 
     settings = _settings(options, overrides)
-    experiment.check_same_run(Path(options.workdir), settings)
-    prepare_data(settings, Path(options.workdir), say)
+    with gone_if_failed(Path(options.workdir)), locked(Path(options.workdir)):
+        experiment.check_same_run(Path(options.workdir), settings)
+        prepare_data(settings, Path(options.workdir), say)
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -138,9 +143,10 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
     saved = checkpoint.scheduled_steps(workdir)
     last = options.last or settings.train.average_last
     if options.steps is None and saved and len(saved) < last:
-        say(f"there are {len(saved)} checkpoints, fewer than {last}: averaging these")
+        say(f"the run has {number_of(len(saved), 'checkpoint')}, fewer than {last}: averaging all of them")
     steps = saved[-last:] if options.steps is None else options.steps
-    step = checkpoint.average(workdir, steps)
+    with locked(workdir, ".average.lock"):  # training may go on meanwhile
+        step = checkpoint.average(workdir, steps)
     say(f"wrote {workdir / 'average' / str(step)}, the mean of steps {', '.join(map(str, steps))}")
     if not options.no_scores:
         both = (

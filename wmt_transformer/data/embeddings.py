@@ -8,6 +8,7 @@ digit, such as a comma, is also the piece of that name; a piece from the middle 
 
 from __future__ import annotations
 
+import gzip
 import io
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ import numpy as np
 
 from wmt_transformer.config import UserError
 from wmt_transformer.files import open_binary
+
+Bytes = io.BufferedReader | gzip.GzipFile
+"""What `open_binary` opens."""
 
 
 def rows(path: Path, ids: Mapping[str, int], width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +71,7 @@ def nearest(table: np.ndarray, row: int, count: int = 10) -> list[tuple[int, flo
     return [(other, float(cosines[other])) for other in order[:count]]
 
 
-def _entries(file: IO[bytes], path: Path, wanted: Collection[str], width: int) -> Iterator[tuple[str, np.ndarray]]:
+def _entries(file: Bytes, path: Path, wanted: Collection[str], width: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yields words and vectors; those that are not wanted may be left out."""
     first = file.readline()
     header = first.split()
@@ -89,7 +93,7 @@ def _entries(file: IO[bytes], path: Path, wanted: Collection[str], width: int) -
 class _After:
     """Bytes that were read already, and then those of a file."""
 
-    def __init__(self, first: bytes, file: IO[bytes]):
+    def __init__(self, first: bytes, file: Bytes):
         self._first, self._file = io.BytesIO(first), file
 
     def read(self, size: int) -> bytes:

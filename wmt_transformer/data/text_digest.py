@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeVar, get_args
 
 Split = Literal["train", "dev", "test"]
-Text = TypeVar("Text", str, tuple[str, str])
+Text = TypeVar("Text", bound=str | tuple[str, str])
 
 
 class TextDigest:

@@ -33,6 +33,7 @@ from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
@@ -209,7 +210,7 @@ def batches_at_once(models: Sequence[ModelConfig]) -> int:
     products are long enough, and larger batches are better.
     """
     rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
-    return 2 if rounded and jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
+    return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
 
 
 def rows_over_devices() -> tuple[NamedSharding | None, int]:

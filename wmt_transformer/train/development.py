@@ -59,6 +59,9 @@ class Development:
 class Patience:
     """Decides when a run stops early: after `evaluations` in a row without a lower development loss, 0: never.
 
+    The loss, not BLEU or F1: these stay at 0 for long at the beginning of a run, and for ever where their tokeniser
+    does not fit the language.
+
     Only process 0 knows the losses of earlier starts of the run; what it decides holds for all processes.
     """
 
@@ -67,7 +70,7 @@ class Patience:
 
     def add(self, loss: float) -> None:
         """Adds the loss of the newest evaluation."""
-        self._losses.append(loss)
+        self._losses.append(loss if math.isfinite(loss) else math.inf)
 
     def is_over(self) -> bool:
         """Tells whether none of the last evaluations had a lower loss than the best one before them."""

@@ -21,6 +21,7 @@ from wmt_transformer.data.batches import prefetch
 from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.build import build
+from wmt_transformer.platform import backend
 from wmt_transformer.train.development import Development, Evaluate, Patience
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.hosts import largest
@@ -106,7 +107,7 @@ def train(
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None, scheduled: bool) -> None:
     """Starts a save; the first one of a start of the run is waited for and read back."""
     step, params, moments = int(state.step), state.params, state.optimizer
-    if jax.default_backend() == "cpu":
+    if backend() == "cpu":
         # The save goes on in the background while the next step reuses the donated buffers. On an accelerator
         # they have been copied to the host by now; on a CPU the host's copy would be the buffer itself.
         params, moments = jax.tree.map(jnp.copy, (params, moments))

@@ -85,9 +85,9 @@ def load(data: DataConfig, split: str) -> Iterator[tuple[str, str]]:
 
 def spelling(data: DataConfig, words: str, tree: str) -> tuple[str, str]:
     """Returns what the model sees of a pair of `load`: of the tree its brackets alone, `(S (NP XX XX )NP … )S`."""
-    numbered = data.tree_leaves == "numbers"
-    source = " ".join(trees.number(words.split())) if numbered else words
-    return source, " ".join(trees.linearise(gold(tree), numbered))
+    numbered, parsed = data.tree_leaves == "numbers", gold(tree)
+    source = " ".join(trees.number(parsed.words())) if numbered else words
+    return source, " ".join(trees.linearise(parsed, numbered))
 
 
 def gold(tree: str) -> Tree:
