@@ -198,8 +198,7 @@ def test_a_missing_run_or_checkpoint_is_refused(toy, copy, tmp_path, capsys):
 def test_a_vocabulary_of_another_run_is_refused(toy, copy, tmp_path, capsys):
     assert run("prepare", toy / "toy.py", "--workdir", tmp_path / "w", "--data.vocabulary_size", 310) == 0
     shutil.copy(tmp_path / "w" / "data" / "vocabulary.model", copy / "data" / "vocabulary.model")
-    message = refused(capsys, "translate", "--workdir", copy, "hello")
-    assert "310" in message and "300" in message
+    assert "another vocabulary" in refused(capsys, "translate", "--workdir", copy, "hello")
 
 
 def test_files_that_do_not_match_are_refused(toy, tmp_path, capsys):

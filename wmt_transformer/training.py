@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmt_transformer import experiment
+from wmt_transformer import checkpoint_records, experiment
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config
 from wmt_transformer.files import gone_if_failed, locked, whole_file
@@ -44,6 +44,7 @@ def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, pr
     from wmt_transformer.evaluate.during_training import evaluation
     from wmt_transformer.train import hosts, loop
 
+    checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
     use_compilation_cache()
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
