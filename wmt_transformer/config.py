@@ -205,13 +205,12 @@ class DecodeConfig:
     """Output ends behind so many pieces at the earliest."""
     max_length: int | None = None
     """Output ends behind so many pieces at the latest, whatever the source; None has no such limit."""
-    batch_tokens: int = 4096
-    """Slots of hypotheses (rows x beam x source length) decoded together."""
+    batch_tokens: int | None = None
+    """Slots of hypotheses (rows x beam x source length) decoded together; None is 4,096, on a GPU 32,768."""
 
     def __post_init__(self) -> None:
-        least = {"beam_size": 1, "alpha": 0, "beta": 0, "extra_length": 0, "min_length": 0, "batch_tokens": 1}
-        if self.max_length is not None:
-            least["max_length"] = 1
+        least = {"beam_size": 1, "alpha": 0, "beta": 0, "extra_length": 0, "min_length": 0}
+        least |= {name: 1 for name in ("max_length", "batch_tokens") if getattr(self, name) is not None}
         for name, low in least.items():
             value = getattr(self, name)
             if not low <= value < math.inf:
