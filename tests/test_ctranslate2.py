@@ -333,7 +333,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert "holds no run" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ctranslate2", None)  # as if it were not installed
     assert command("--workdir", run, "--output", tmp_path / "model") == 2
-    assert "pip install 'wmt-transformer[interop]'" in capsys.readouterr().err
+    assert "pip install 'ctranslate2>=4.6'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 

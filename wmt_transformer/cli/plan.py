@@ -28,6 +28,7 @@ def plan(options: argparse.Namespace, overrides: list[str]) -> None:
     settings = experiment.override(experiment.load(options.config), overrides)
     # Only compiled: where libtpu is installed JAX would look for a TPU here, and say so at length.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA warns of a compile that takes over two minutes
     from wmt_transformer.plan.report import plan as make
 
     found = make(settings, options.topology, options.price_per_chip_hour, say)
@@ -84,7 +85,7 @@ def _link(link: dict[str, Any]) -> str:
     return f"{link['name']}, {_giga(link['bandwidth'])}/s out of a chip ({link['source']})"
 
 
-def _giga(count: float) -> str:
+def _giga(count: float | int) -> str:
     return f"{count / 1e9:.3g} GB"
 
 

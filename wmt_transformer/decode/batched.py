@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, UInt
 
@@ -225,7 +225,7 @@ def rows_over_devices() -> tuple[NamedSharding | None, int]:
     """Returns how rows are split and over how many devices; None and 1 where there is only one."""
     mesh = jax.sharding.get_mesh()
     if mesh.empty:
-        mesh = jax.make_mesh((jax.local_device_count(),), ("data",), (AxisType.Auto,), devices=jax.local_devices())
+        mesh = Mesh(np.asarray(jax.local_devices()), ("data",), axis_types=(AxisType.Auto,))
     axes = tuple(name for name in mesh.axis_names if name != "tensor")  # whose devices share the same rows
     shards = math.prod(mesh.shape[name] for name in axes)
     return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)

@@ -29,6 +29,8 @@ FREE = {
     "partition-id",
 }
 """Opcodes that touch no memory themselves."""
+CUTS = ("slice", "dynamic-slice", "gather")
+"""Opcodes that read only what they take of an array."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ def operations(program: Program) -> Iterator[tuple[Instruction, Computation, int
             written = _laid_out(re.sub(r"s8\[\d+\]", "", one.type) if one.opcode == "custom-call" else one.type)
             if one.opcode == "fusion":
                 read, written = _sliced(program.computations[called(one, "calls")], read, written)
-            elif one.opcode in ("dynamic-slice", "gather"):
+            elif one.opcode in CUTS:
                 read[0] = min(read[0], written)
             elif one.opcode == "dynamic-update-slice":
                 read[0], written = 0, read[1]
@@ -153,7 +155,7 @@ def _sliced(inside: Computation, read: list[int], written: int) -> tuple[list[in
         users = [one for one in inside.values() if parameter.name in one.operands]
         index = int(parameter.operands[0])
         if users and index < len(read) and read[index]:
-            if all(one.opcode in ("dynamic-slice", "gather") and one.operands[0] == parameter.name for one in users):
+            if all(one.opcode in CUTS and one.operands[0] == parameter.name for one in users):
                 read[index] = min(read[index], sum(size(one.type) for one in users))
             elif all(one.opcode == "dynamic-update-slice" and one.operands[0] == parameter.name for one in users):
                 written -= min(written, read[index])

@@ -81,17 +81,17 @@ PEAKS: dict[str, Peak] = {
     "NVIDIA A100-SXM4-80GB": Peak(312e12, 85100068864, 2039e9, _NVLINK_3, _DGX_A100),
     "NVIDIA H100 80GB HBM3": Peak(989e12, 84942979072, 3350e9, _NVLINK_4, _DGX_H100),
     "NVIDIA H200": Peak(989e12, 151397597184, 4800e9, _NVLINK_4, _DGX_H100),
-    # HGX B200 data sheet: 2.25 PFLOP/s without sparsity, 7.7 TB/s.
-    "NVIDIA B200": Peak(2250e12, 191514411008, 7700e9, _NVLINK_5, _DGX_H100),
-    # L4 data sheet: 242 TFLOP/s with sparsity, 300 GB/s.
+    # HGX B200 at 1,000 W: 2.25 PFLOP/s without sparsity; bytes/s as the driver shows them, the data sheet says 8 TB/s:
+    "NVIDIA B200": Peak(2250e12, 191514411008, 7672e9, _NVLINK_5, _DGX_H100),
+    # L4 data sheet: 242 TFLOP/s with sparsity, 300 GB/s:
     "NVIDIA L4": Peak(121e12, 24152899584, 300e9, _PCIE_4, _G2),
-    # Ada GPU architecture whitepaper, appendix A: bfloat16 with float32 accumulation, without sparsity.
+    # Ada GPU architecture whitepaper, appendix A: bfloat16 with float32 accumulation, without sparsity:
     "NVIDIA GeForce RTX 4090": Peak(165.2e12, 25757220864, 1008e9, _PCIE_4),
 }
 
 ASSUMED = Achieved(
-    bandwidth=0.8,  # a copy on a data-centre card reaches 85 to 92 % of its peak; small kernels reach less
-    flops=0.6,  # large bfloat16 products by cuBLAS reach 60 to 75 %, where power and clocks hold it back
+    bandwidth=0.8,  # two H100 reached 83 % of NVLink's peak (NVIDIA/nccl#1264); memory is taken to do as well
+    flops=0.6,  # the best published training steps, of models with larger products, reach 47 to 60 % as a whole
     launch=2e-6,  # from the end of one kernel to the start of the next, in a queue that never runs dry
     source="assumed: no such card was measured",
 )
