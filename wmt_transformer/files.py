@@ -51,10 +51,12 @@ def cache_folder() -> Path:
 
 # ---- Reading
 
+_GZIP = b"\x1f\x8b"
+
 
 @contextlib.contextmanager
 def open_binary(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
-    """Opens a file to read its bytes, those of the text that it holds where it is a .gz.
+    """Opens a file or a pipe to read its bytes, unpacked where it is compressed by gzip, whatever its name.
 
     Raises UserError, also while it is read, when there is no such file, or it is damaged or cannot be read.
     """
@@ -63,8 +65,25 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
 
 
 def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    """Returns a file's bytes, those of the text that it holds where it is a .gz; the caller closes it."""
-    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+    """Returns the bytes of a file or a pipe, unpacked where it is compressed by gzip; the caller closes it."""
+    with contextlib.ExitStack() as failed:
+        file = failed.enter_context(open(path, "rb"))
+        packed = path.suffix == ".gz" or file.peek(2)[:2] == _GZIP  # which UTF-8 cannot begin with
+        failed.pop_all()
+    return _Unpacked(file) if packed else file
+
+
+class _Unpacked(gzip.GzipFile):
+    """The text of a compressed file, which is closed with it."""
+
+    def __init__(self, file: io.BufferedReader):
+        self._file = file
+        super().__init__(fileobj=file, mode="rb")
+
+    def close(self) -> None:
+        """Closes both."""
+        super().close()
+        self._file.close()
 
 
 @contextlib.contextmanager
@@ -80,8 +99,15 @@ def reading(name: str) -> Iterator[None]:
         raise UserError(f"cannot read {name}: {error.strerror}; check its type and permissions") from error
 
 
+def check_read_again(path: Path, reader: str) -> None:
+    """Raises UserError where a file is a pipe: it can be read once, and `reader` reads several times."""
+    with contextlib.suppress(OSError):  # whoever opens it says what is wrong
+        if not path.is_dir() and not path.is_file() and path.exists():
+            raise UserError(f"{path} is a pipe, which can be read once; {reader} reads its text several times: save it")
+
+
 def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yields the lines of a UTF-8 text file, plain or .gz, without their ends.
+    """Yields the lines of a UTF-8 text file or pipe, plain or compressed by gzip, without their ends.
 
     Only \\n and \\r\\n end a line, as in every tool that counts lines: Unicode's other line separators occur inside
     sentences. A byte order mark is no part of the text. Raises UserError for a file that cannot be read, naming the
@@ -93,8 +119,10 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def read_text(path: Path) -> str:
-    """Returns the whole text of a UTF-8 file, plain or .gz, with its line ends as they are. Raises UserError as
-    `read_lines` does."""
+    """Returns the whole text of a UTF-8 file, plain or compressed by gzip, with its line ends as they are.
+
+    Raises UserError as `read_lines` does.
+    """
     with open_binary(path) as file:
         return "".join(decoded(file, str(path)))
 
@@ -365,3 +393,21 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def gone_if_failed(workdir: Path) -> Iterator[None]:
+    """Takes away a work folder that was not there before, and those above it, where what is inside fails.
+
+    Whatever was written into it stays, and the folder with it; a lock counts as nothing.
+    """
+    missing = [path for path in (workdir, *workdir.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if missing and workdir.is_dir() and [path.name for path in workdir.iterdir()] == [".lock"]:
+            (workdir / ".lock").unlink()
+        for path in missing:
+            with contextlib.suppress(OSError):  # it is not empty, or was never made
+                path.rmdir()
+        raise

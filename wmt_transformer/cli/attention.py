@@ -28,7 +28,7 @@ def add(verb: AddVerb) -> None:
         "--kind",
         choices=KINDS,
         default="cross",
-        help="which weights are drawn or shown first; or the table of positions, with no text (default: %(default)s)",
+        help="which weights to draw, or show first; or the table of positions, without a text (default: %(default)s)",
     )
     sub.add_argument("--layer", metavar="N", type=positive, help="counted from 1 (default: the last)")
     sub.add_argument("--head", metavar="H", type=positive, help="counted from 1 (default: all)")

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
@@ -94,7 +94,7 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
             if options.json:
                 results += [_as_json(*pair, options.alignments) for pair in zip(lines, found, strict=True)]
             else:
-                _print(found, first, options, out)
+                out.writelines(f"{line}\n" for line in _as_text(found, first, options))
                 out.flush()
         if options.json:
             print(json.dumps({"translations": results}, ensure_ascii=False), file=out)
@@ -136,15 +136,15 @@ def _sampler(options: argparse.Namespace) -> Sample | None:
     return sampling.Sample(tuple(kinds[name](given[name]) for name in kinds if name in given))
 
 
-def _print(found: Sequence[list[Translation]], first: int, options: argparse.Namespace, out: IO[str]) -> None:
-    """Writes a line for each translation; in n-best lists, the number of its sentence and its score come first."""
+def _as_text(found: Sequence[list[Translation]], first: int, options: argparse.Namespace) -> Iterator[str]:
+    """Yields a line for each translation; in n-best lists, the number of its sentence and its score come first."""
     from wmt_transformer.decode.alignment import pharaoh
 
     for number, hypotheses in enumerate(found, first):
         for one in hypotheses:
             columns = [str(number), f"{one.score:.4f}"] if options.n_best > 1 else []
             links = [pharaoh(one.alignment or ())] if options.alignments else []
-            print(*columns, " ||| ".join([one.text, *links]), sep="\t", file=out)
+            yield "\t".join([*columns, " ||| ".join([one.text, *links])])
 
 
 def _as_json(source: str, translations: Sequence[Translation], alignments: bool) -> dict[str, Any]:

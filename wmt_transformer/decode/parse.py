@@ -76,9 +76,9 @@ class Parser:
 
         Raises UserError for a sentence without a word, and for one that is longer than any in training.
         """
-        biomedical = self.translator.data.corpus == "craft"
+        corpus = self.translator.data.corpus
         leaves = [
-            treebank_words.leaves(text.split() if tokenized else treebank_words.tokenize(text, biomedical=biomedical))
+            treebank_words.leaves(text.split() if tokenized else treebank_words.tokenize(text, corpus))
             for text in sentences
         ]
         check_lengths(self.translator, leaves, first_line)

@@ -56,23 +56,26 @@ class Development:
         return measured, text
 
 
-class Scores:
-    """The scores of a run's evaluations, oldest first (higher is better), and what follows from them.
+class Patience:
+    """Decides when a run stops early: after `evaluations` in a row without a lower development loss, 0: never.
 
-    Only process 0 knows those of earlier starts of the run; what follows is the same in all processes.
+    The loss, not BLEU or F1: these stay at 0 for long at the beginning of a run, and for ever where their tokeniser
+    does not fit the language.
+
+    Only process 0 knows the losses of earlier starts of the run; what it decides holds for all processes.
     """
 
-    def __init__(self, so_far: Sequence[float], patience: int) -> None:
-        self._scores, self._patience = list(so_far), patience
+    def __init__(self, losses: Sequence[float], evaluations: int) -> None:
+        self._losses, self._evaluations = list(losses), evaluations
 
-    def add(self, score: float) -> None:
-        """Adds the score of the newest evaluation."""
-        self._scores.append(score)
+    def add(self, loss: float) -> None:
+        """Adds the loss of the newest evaluation."""
+        self._losses.append(loss if math.isfinite(loss) else math.inf)
 
-    def out_of_patience(self) -> bool:
-        """Tells whether none of the last `patience` evaluations was better than all before them."""
-        scores, last = self._scores, self._patience
-        stale = last > 0 and len(scores) > last and max(scores[:-last]) >= max(scores[-last:])
+    def is_over(self) -> bool:
+        """Tells whether none of the last evaluations had a lower loss than the best one before them."""
+        losses, last = self._losses, self._evaluations
+        stale = last > 0 and len(losses) > last and min(losses[:-last]) <= min(losses[-last:])
         return bool(largest(stale))
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
+from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.files import read_lines
 
 LEAF = "XX"
@@ -30,6 +31,7 @@ TOPS = ("TOP", "ROOT", "S1")
 """Labels of the bracket around a whole sentence, which is no constituent; some treebanks leave it without one."""
 
 _TOKEN = re.compile(r"[()]|[^()\s]+", re.ASCII)
+"""In a file of trees ASCII's white space parts words, as in treebank tools: a no-break space may be inside a word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +156,7 @@ def clean(tree: Tree) -> Tree | None:
 
 
 def _bare(label: str) -> str:
-    label = re.split("[-=]", label, maxsplit=1)[0]
+    label = re.split("[-=]", normalise(label).replace(" ", "_"), maxsplit=1)[0]  # one word to the vocabulary, too
     return "ADVP" if label == "PRT" else label or "TOP"
 
 
