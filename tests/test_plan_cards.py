@@ -129,9 +129,9 @@ def test_what_is_traced_for_a_card_that_is_not_there_takes_none_of_the_cpu_s_bra
     config = dataclasses.replace(tiny().model, attention_dropout=0.0)
     config = dataclasses.replace(config, d_k=64, d_v=64)
     chosen = (("cpu", "float32", "explicit"), ("gpu", "bfloat16", "cudnn"), ("tpu", "bfloat16", "fused"))
-    for name, dtype, kernels in chosen:
+    for name, dtype, by in chosen:
         with platform.tracing_for(name):
-            assert (platform.backend(), compute_dtype("auto"), kernels_for(config, 64, 64)) == (name, dtype, kernels)
+            assert (platform.backend(), compute_dtype("auto"), kernels_for(config, 64, 64)) == (name, dtype, by)
     assert platform.backend() == jax.default_backend()
 
 
