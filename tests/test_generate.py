@@ -231,11 +231,11 @@ def test_a_vocabulary_of_another_size_is_refused_with_both_sizes(params: Any, vo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(count=5, beam_size=4), "5 translations were asked of a beam of 4"),
-        (dict(count=0), "0 translations"),
-        (dict(count=1, beam_size=0), "beam_size is 0"),
-        (dict(count=1, alpha=-0.1), "alpha is -0.1"),
-        (dict(count=1, alpha=float("nan")), "alpha is nan"),
+        ({"count": 5, "beam_size": 4}, "5 translations were asked of a beam of 4"),
+        ({"count": 0}, "0 translations"),
+        ({"count": 1, "beam_size": 0}, "beam_size is 0"),
+        ({"count": 1, "alpha": -0.1}, "alpha is -0.1"),
+        ({"count": 1, "alpha": float("nan")}, "alpha is nan"),
     ],
 )
 def test_settings_out_of_range_are_refused(translator: Translator, settings: dict[str, Any], message: str):

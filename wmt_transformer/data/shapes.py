@@ -16,6 +16,8 @@ BATCHES_PER_SHAPE = 4
 
 
 class Shape(NamedTuple):
+    """The sides of a batch: rows, and the lengths of its source and target."""
+
     rows: int
     source: int
     target: int

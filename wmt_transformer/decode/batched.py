@@ -260,21 +260,21 @@ def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tu
     # Once: in the loop, XLA would read the float32 matrices and round them at every step.
     params = tuple(rounded(each, model.compute_dtype) for model, each in zip(models, params, strict=True))
     step, cache, reorder, grow = ensemble.start(models, params, source, program.beam_size, program.cache_lengths[0])
-    common: Any = dict(
-        max_length=program.cache_lengths[-1],
-        alpha=batch.alpha,
-        bos=BOS,
-        eos=EOS,
-        pad=PAD,
-        rules=batch.rules,
-        cache_lengths=program.cache_lengths,
-        grow=grow,
-    )
+    common: Any = {
+        "max_length": program.cache_lengths[-1],
+        "alpha": batch.alpha,
+        "bos": BOS,
+        "eos": EOS,
+        "pad": PAD,
+        "rules": batch.rules,
+        "cache_lengths": program.cache_lengths,
+        "grow": grow,
+    }
     if program.beam_size == 1:
         keys = _keys(batch.seed, batch.places)
         found = generate(step, cache, batch.max_lengths, sampler=program.sampler, keys=keys, **common)
     else:
-        common |= dict(beam_size=program.beam_size, reorder=reorder)
+        common |= {"beam_size": program.beam_size, "reorder": reorder}
         count = program.beam_size if program.covered else program.count
         found = beam.search(step, cache, batch.max_lengths, num_results=count, **common)
     result: tuple[beam.Hypotheses, Array | None] = found, None

@@ -179,7 +179,7 @@ def linearise(tree: Tree, numbered: bool = False) -> list[str]:
 
 
 def number(words: Iterable[str]) -> list[str]:
-    """Returns the words, each after the leaf that it has in a numbered tree: `X1`, `The`, `X2`, `cat`, …"""
+    """Returns the words, each after the leaf that it has in a numbered tree: `X1`, `The`, `X2`, `cat` and so on."""
     leaves = itertools.cycle(names(numbered=True))
     return [token for word in words for token in (next(leaves), word)]
 
