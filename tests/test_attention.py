@@ -1,5 +1,7 @@
 """Attention against loops over its definition, masks by their effect, dropout's bits by their statistics."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,9 +165,10 @@ def test_cudnn_gets_arrays_as_they_lie_and_a_mask_for_every_row(monkeypatch):
     x = jax.ShapeDtypeStruct((3, 6, 2, 8), jnp.bfloat16)
 
     def gradients(query, key, value):
-        return jax.grad(lambda *arrays: cudnn_attention(*arrays, causal_mask(6)).sum(dtype=jnp.float32), (0, 1, 2))(
-            query, key, value
-        )
+        def loss(query, key, value):
+            return cudnn_attention(query, key, value, causal_mask(6)).sum(dtype=jnp.float32)
+
+        return jax.grad(loss, (0, 1, 2))(query, key, value)
 
     text = jax.jit(gradients).trace(x, x, x).lower(lowering_platforms=("cuda",)).as_text()
     assert "__cudnn$fmhaScaleBiasSoftmax" in text and "__cudnn$fmhaScaleBiasSoftmaxBackward" in text
@@ -173,14 +176,15 @@ def test_cudnn_gets_arrays_as_they_lie_and_a_mask_for_every_row(monkeypatch):
 
 
 def test_training_attends_by_the_kernels_that_there_are():
-    def chosen(platform, target=64, source=64, **changes):
+    def chosen(platform: str, target: int = 64, source: int = 64, **changes: Any) -> str:
         with tracing_for(platform):
             return kernels_for(ModelConfig(**changes), target, source)
 
     assert [chosen(platform) for platform in ("cpu", "tpu", "gpu")] == ["explicit", "fused", "cudnn"]
     assert chosen("gpu", 16, 16) == "explicit" and chosen("gpu", 16, 32) == "cudnn"
     assert chosen("gpu", 16, 16, attention="cudnn") == "cudnn"
-    for changes in ({"compute_dtype": "float32"}, {"attention_dropout": 0.1}, {"d_v": 32}, {"d_k": 60, "d_v": 60}):
+    without: list[dict[str, Any]] = [{"compute_dtype": "float32"}, {"attention_dropout": 0.1}, {"d_v": 32}]
+    for changes in [*without, {"d_k": 60, "d_v": 60}]:
         assert chosen("gpu", **changes) == chosen("gpu", attention="cudnn", **changes) == "explicit"
     assert chosen("gpu", 63, 64) == chosen("gpu", 64, 63) == "explicit"  # its kernels with a mask want even rows
     assert chosen("gpu", attention="explicit") == "explicit" and chosen("cpu", attention="fused") == "fused"

@@ -605,6 +605,8 @@ def test_damaged_weights_and_vocabularies_are_one_line_and_leave_nothing(
         return line
 
     assert "cannot read the weights in" in broken("model.safetensors", lambda path: path.write_bytes(b"no weights"))
+    worded = json.dumps({"max_length": "long"})
+    assert "max_length is 'long'" in broken("generation_config.json", lambda path: path.write_text(worded))
     assert "vocab.json: line 1, column 2 is not JSON" in broken("vocab.json", lambda path: path.write_text("{1"))
     line = broken("config.json", lambda path: path.write_bytes(b'{"a": "\xff"}'))
     assert "config.json: byte 8 is not UTF-8" in line

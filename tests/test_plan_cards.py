@@ -14,7 +14,7 @@ from test_plan import tiny
 from wmt_transformer import platform
 from wmt_transformer.cli.plan import screen
 from wmt_transformer.data.shapes import Shape
-from wmt_transformer.model.attention import is_fused
+from wmt_transformer.model.attention import kernels_for
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.plan import compiled, hlo, kernels, report, roofline, topologies
 from wmt_transformer.train import chips
@@ -127,9 +127,11 @@ def test_between_machines_what_passes_a_ring_leaves_by_the_network_of_all_of_a_m
 
 def test_what_is_traced_for_a_card_that_is_not_there_takes_none_of_the_cpu_s_branches():
     config = dataclasses.replace(tiny().model, attention_dropout=0.0)
-    for name, dtype, fused in (("cpu", "float32", False), ("gpu", "bfloat16", False), ("tpu", "bfloat16", True)):
+    config = dataclasses.replace(config, d_k=64, d_v=64)
+    chosen = (("cpu", "float32", "explicit"), ("gpu", "bfloat16", "cudnn"), ("tpu", "bfloat16", "fused"))
+    for name, dtype, by in chosen:
         with platform.tracing_for(name):
-            assert (platform.backend(), compute_dtype("auto"), is_fused(config)) == (name, dtype, fused)
+            assert (platform.backend(), compute_dtype("auto"), kernels_for(config, 64, 64)) == (name, dtype, by)
     assert platform.backend() == jax.default_backend()
 
 

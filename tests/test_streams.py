@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(
-    *words: Any, before: Callable[[], None] | None = None, data: bytes = b"", **variables: str | None
+    *words: Any,
+    before: Callable[[], None] | None = None,
+    data: bytes = b"",
+    variables: Mapping[str, str | None] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs the command; `before` is called in its process, and a variable that is None is not set."""
-    given = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    given = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
     return subprocess.run(
         [*COMMAND, *words],
         input=data,
@@ -67,7 +70,7 @@ def test_a_closed_output_is_one_line_and_closed_errors_go_nowhere(model, tmp_pat
 
 @pytest.mark.parametrize("variables", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=str)
 def test_results_are_utf8_whatever_the_locale(model, variables):
-    done = command("tokens", "日本 ē", "--vocabulary", model, **variables)
+    done = command("tokens", "日本 ē", "--vocabulary", model, variables=variables)
     assert done.returncode == 0 and "日" in done.stdout.decode(), done
 
 
@@ -84,7 +87,8 @@ def test_a_user_without_a_home_has_a_cache_all_the_same(tmp_path, home):
     (tmp_path / "home").mkdir(mode=0o555)
     place: dict[str, str | None] = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "TMPDIR": str(tmp_path)}
     place["HOME"] = str(tmp_path / "home") if home else None
-    done = command("tokens", "a", "--json", before=drop_power, WMT_TRANSFORMER_CACHE="", **place)
+    place["WMT_TRANSFORMER_CACHE"] = ""
+    done = command("tokens", "a", "--json", before=drop_power, variables=place)
     assert done.returncode == 0 and json.loads(done.stdout)["text"] == "a", done
     assert list(tmp_path.glob("wmt_transformer-*/phrasebook-*.model"))
 

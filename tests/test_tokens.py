@@ -94,9 +94,9 @@ def test_control_characters_and_marks_of_direction_are_shown_and_not_obeyed(word
     seen = tokens.view(words, "a\u202eb [bold]", "\x1b[31m")
     page = tokens.page("\x1b\u202e", [seen])
     assert not {"\x1b", "\u202e"} & set(page) and "<U+202E>" in html.unescape(page)
-    console = rich.console.Console(file=io.StringIO(), markup=False, width=100)
-    console.print(tokens.terminal([seen]))
-    shown = console.file.getvalue()
+    out = io.StringIO()
+    rich.console.Console(file=out, markup=False, width=100).print(tokens.terminal([seen]))
+    shown = out.getvalue()
     assert not {"\x1b", "\u202e"} & set(shown) and "[bold]" in shown.replace("│", "") and "<U+001B>[31m" in shown
 
 

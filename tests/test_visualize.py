@@ -106,7 +106,8 @@ def test_drawing_leaves_no_figure_open_and_does_not_choose_a_backend(tmp_path: P
 def test_heads_are_laid_out_near_three_to_two(heads: int, columns: int):
     # By hand: a map of 20 by 23 is 6.8 by 7.84 inches, so four in a row would be 3.5 : 1 and two by two are 0.9 : 1.
     figure = attention.heat_map(attention.Maps(["q"] * 23, ["k"] * 20, np.zeros((1, heads, 23, 20), np.float32)))
-    assert len(figure.axes) == heads and figure.axes[0].get_gridspec().ncols == columns
+    grid = figure.axes[0].get_gridspec()
+    assert grid is not None and len(figure.axes) == heads and grid.ncols == columns
 
 
 # ---- Users' text means nothing

@@ -237,8 +237,8 @@ class DecodeConfig(Checked):
     """Output is at least this many pieces long."""
     max_length: Count | None = None
     """Output is at most this many pieces long, whatever the source; None: no such limit."""
-    batch_tokens: Count = 4096
-    """Slots decoded together: sentences x beam_size x source length."""
+    batch_tokens: Count | None = None
+    """Slots decoded together: sentences x beam_size x source length; None: 4,096, on a GPU 32,768."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

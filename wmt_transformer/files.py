@@ -70,11 +70,20 @@ def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
         file = failed.enter_context(open(path, "rb"))
         packed = path.suffix == ".gz" or file.peek(2)[:2] == _GZIP  # which UTF-8 cannot begin with
         failed.pop_all()
-    if not packed:
-        return file
-    unpacked = gzip.GzipFile(fileobj=file, mode="rb")
-    unpacked.myfileobj = file  # pyright: ignore[reportAttributeAccessIssue]  closed with it
-    return unpacked
+    return _Unpacked(file) if packed else file
+
+
+class _Unpacked(gzip.GzipFile):
+    """The text of a compressed file, which is closed with it."""
+
+    def __init__(self, file: io.BufferedReader):
+        self._file = file
+        super().__init__(fileobj=file, mode="rb")
+
+    def close(self) -> None:
+        """Closes both."""
+        super().close()
+        self._file.close()
 
 
 @contextlib.contextmanager

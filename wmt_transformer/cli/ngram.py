@@ -116,7 +116,7 @@ def _show(rows: list[ContextRow], names: dict[int, str]) -> None:
     """Prints the most frequent contexts and tokens as a table of probabilities, in the order of first appearance."""
     import numpy as np
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from wmt_transformer.baselines.units import SPECIAL
@@ -131,7 +131,7 @@ def _show(rows: list[ContextRow], names: dict[int, str]) -> None:
         total[row.tokens] += row.counts
     most = np.argsort(-total, kind="stable")[: min(COLUMNS, np.count_nonzero(total))].tolist()
     most.sort(key=lambda token: (token < len(SPECIAL), token))
-    table = Table("context \\ next", *(Text(shown(token)) for token in most))
+    table = Table("context \\ next", *(Column(Text(shown(token))) for token in most))
     for row in sorted(often, key=lambda row: row.context):
         found = dict(zip(row.tokens.tolist(), row.probabilities.tolist(), strict=True))
         cells = [f"{found[token]:.2f}" if token in found else "·" for token in most]

@@ -65,6 +65,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     from wmt_transformer import checkpoint
     from wmt_transformer.data.prepare import open_prepared
     from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.evaluate.bleu import Scores
     from wmt_transformer.evaluate.runs import split_scores, table
     from wmt_transformer.visualize import attention
 
@@ -82,6 +83,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     picture = workdir / "attention.png"
     with whole_bytes(picture) as out:
         save_picture(attention.picture(attention.look(translator, example)), out, "png")
+    assert isinstance(scores, Scores)  # the phrasebook is no treebank
     report = {
         "config": settings.name,
         "family": settings.family,

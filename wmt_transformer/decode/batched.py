@@ -30,7 +30,7 @@ from wmt_transformer.config import DecodeConfig, ModelConfig
 from wmt_transformer.decode import alignment, beam, coverage, ensemble
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
-from wmt_transformer.decode.runs import Params
+from wmt_transformer.decode.runs import Params, rounded
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.platform import backend
@@ -150,11 +150,11 @@ def decode(
 
 def _shapes(lengths: Sequence[int], request: Request, shards: int, at_once: int) -> list[_Shape]:
     """Returns the batches of sources of these lengths, the longest sources first; few shapes, so few programs."""
-    settings, shapes = request.settings, []
+    settings, most, shapes = request.settings, batch_tokens(request.settings), []
     longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     while longest_first:
         length = min(round_up(lengths[longest_first[0]]), request.positions)
-        rows = max(1, settings.batch_tokens // (settings.beam_size * length * at_once))
+        rows = max(1, most // (settings.beam_size * length * at_once))
         rows = min(rows // 8 * 8 or rows, 1 << (len(longest_first) - 1).bit_length())
         rows = -(-rows // shards) * shards
         shapes.append(_Shape(longest_first[:rows], rows, length))
@@ -200,6 +200,14 @@ def _outputs(row: int, count: int, tokens: np.ndarray, scores: np.ndarray, weigh
         for rank, ids in enumerate(tokens[row, :count])
         if rank == 0 or np.isfinite(scores[row, rank])
     ]
+
+
+def batch_tokens(settings: DecodeConfig) -> int:
+    """Returns how many slots of hypotheses a batch has at most.
+
+    A GPU's step is about 210 kernels, however many rows there are, and 32 rows leave it waiting for their launches.
+    """
+    return settings.batch_tokens or (32_768 if backend() == "gpu" else 4_096)
 
 
 def batches_at_once(models: Sequence[ModelConfig]) -> int:
@@ -249,6 +257,8 @@ def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tu
     models, source = program.models, batch.source
     if program.by_rows is not None:
         source = jax.lax.with_sharding_constraint(source, program.by_rows)
+    # Once: in the loop, XLA would read the float32 matrices and round them at every step.
+    params = tuple(rounded(each, model.compute_dtype) for model, each in zip(models, params, strict=True))
     step, cache, reorder, grow = ensemble.start(models, params, source, program.beam_size, program.cache_lengths[0])
     common: Any = dict(
         max_length=program.cache_lengths[-1],

@@ -137,10 +137,10 @@ def _params(folder: Path, weights: dict[str, np.ndarray], model: ModelConfig) ->
         raise UserError(f"the weights of {folder} lack {missing[0]} ({count} missing)")
     some = jax.ShapeDtypeStruct((1, 2), jnp.int32)
     shapes = jax.eval_shape(Transformer(model).init, jax.random.key(0), some, some)["params"]
-    expected = traverse_util.flatten_dict(shapes, sep="/")
+    expected = traverse_util.flatten_dict(jax.tree.map(lambda x: x.shape, shapes), sep="/")
     for path, name, shape in marian_table.table(model):
         try:
-            fits = shape.ours(weights[name], model).shape == expected[path].shape
+            fits = shape.ours(weights[name], model).shape == expected[path]
         except (ValueError, IndexError):
             fits = False
         if not fits:

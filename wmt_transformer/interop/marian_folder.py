@@ -52,6 +52,9 @@ _DEFAULTS: Json = {
 }
 """MarianConfig's, of what is read here."""
 
+_LENGTHS = ("num_beams", "min_length", "max_length", "min_new_tokens", "max_new_tokens")
+"""Whole numbers of their search that are read."""
+
 _WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
     "no_repeat_ngram_size": (0,),
     "encoder_no_repeat_ngram_size": (0,),
@@ -134,12 +137,14 @@ def search(folder: Path, theirs: Json) -> Search:
             "take it out of the file to import the model without it"
         )
 
+    _check_kinds(path, said)
     for name, harmless in _WITHOUT_EFFECT.items():
         if said.get(name) is not None and said[name] not in harmless:
             raise refuse(name, "which has no counterpart here")
     eos = said.get("eos_token_id", theirs["eos_token_id"])
-    if isinstance(eos, list) and len(eos) == 1:
-        (eos,) = eos
+    eos = eos[0] if isinstance(eos, list) and len(eos) == 1 else eos
+    if not isinstance(eos, int):
+        raise UserError(f"{path} has {eos!r} as its eos token, where one id is needed")
     start, pad = (said.get(name, theirs[name]) for name in ("decoder_start_token_id", "pad_token_id"))
     forbidden = [tuple(word) for word in said.get("bad_words_ids") or []]
     forbidden += [(token,) for token in said.get("suppress_tokens") or []]
@@ -160,6 +165,15 @@ def search(folder: Path, theirs: Json) -> Search:
     if decode.max_length is not None and decode.min_length > decode.max_length:
         raise UserError(f"{path}: outputs of at least {decode.min_length} pieces and at most {decode.max_length}")
     return Search(decode, start, eos, frozenset(token for (token,) in forbidden), bool(said.get("renormalize_logits")))
+
+
+def _check_kinds(path: Path, said: Json) -> None:
+    """Raises UserError for a setting that is read here and is of another kind than it must be."""
+    kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(_LENGTHS, int)
+    kinds |= {"length_penalty": (int, float), "bad_words_ids": list, "suppress_tokens": list}
+    for name, kind in kinds.items():
+        if said.get(name) is not None and not isinstance(said[name], kind):
+            raise UserError(f"{path}: {name} is {said[name]!r}; copy the folder again from where it came")
 
 
 def _most_pieces(said: Json, forced: bool) -> int | None:

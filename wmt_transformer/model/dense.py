@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
 from wmt_transformer.config import ComputeDtype, ModelConfig
@@ -43,9 +44,11 @@ def dense(
     )
 
 
-def _promote(x: Array, kernel: Array, bias: Array | None, dtype: Any) -> list[Array | None]:
+def _promote(*arrays: Array | None, dtype: Any = None, inexact: bool = True) -> list[Array | None]:
     """Leaves the kernel as it is: the product rounds it, and gives its gradient in the kernel's own type."""
-    return [x.astype(dtype), kernel, None if bias is None else bias.astype(dtype)]
+    x, kernel, bias = arrays
+    x, bias = promote_dtype(x, bias, dtype=dtype, inexact=inexact)
+    return [x, kernel, bias]
 
 
 def _dot_general(
@@ -54,7 +57,7 @@ def _dot_general(
     """Stands in for `jax.lax.dot_general` where the last axes of x meet the first ones of the kernel."""
     ((meeting, _), _) = dimension_numbers
     summed = math.prod(x.shape[axis] for axis in meeting)
-    y = _product(kernel.dtype, x.reshape(-1, summed), kernel.reshape(summed, -1))
+    y: Array = _product(kernel.dtype, x.reshape(-1, summed), kernel.reshape(summed, -1))
     return y.reshape(*x.shape[: x.ndim - len(meeting)], *kernel.shape[len(meeting) :])
 
 
@@ -91,7 +94,7 @@ def _by_platform(multiply: Any, a: Array, b: Array, dtype: Any = None) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _product(dtype: Any, x: Float[Array, "rows in"], kernel: Float[Array, "in out"]) -> Float[Array, "rows out"]:
+def _product(dtype: Any, x: Float[Array, "rows in"], kernel: Float[Array, "in out"]) -> Any:
     """Returns x · kernel in the type of x; the kernel and its gradient are in `dtype`."""
     return product(x, kernel.astype(x.dtype))
 
