@@ -288,6 +288,7 @@ def test_a_run_works_at_any_path_or_is_refused_before_its_first_step(toy, tmp_pa
         assert "cannot be read back from a path with" in refused(capsys, "train", toy / "toy.py", "--workdir", workdir)
         assert not (workdir / "checkpoints").exists()
         link = tmp_path / "link"
+        workdir.parent.mkdir(parents=True)
         link.symlink_to(workdir.parent)
         workdir = link / "w"
     assert run("train", toy / "toy.py", "--workdir", workdir, "--train.steps", 3) == 0
