@@ -51,7 +51,7 @@ def screen(run: Summary) -> str:
     return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
 
 
-def _known(value: float | None, pattern: str = "{:,}") -> str:
+def _known(value: int | float | None, pattern: str = "{:,}") -> str:
     return "not known" if value is None else pattern.format(value)
 
 
