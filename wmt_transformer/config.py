@@ -83,8 +83,8 @@ class ModelConfig:
     """Keep only what goes from layer to layer for the backward pass and compute the rest again there: less memory, a
     third more arithmetic, the same numbers."""
     compute_dtype: ComputeDtype = "auto"
-    """Dtype of the matrix products; auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters, softmax,
-    layer norm's statistics, logits and loss are always float32."""
+    """Dtype of the matrix products; auto is bfloat16 on TPU and GPU (NVIDIA's from Ampere on), float32 on CPU.
+    Parameters, softmax, layer norm's statistics, logits and loss are always float32."""
 
     @property
     def decoder_layers(self) -> int:
@@ -176,6 +176,9 @@ class TrainConfig:
     """Micro-batches summed before one update; each step's rows are divided by it."""
     seed: int = 1
     """Everything random in a run follows from it: parameters, order of the data, dropout."""
+    deterministic: bool = False
+    """On a GPU: add gradients up in a fixed order, so that the same steps give the same bits; slower. On a CPU and a
+    TPU they always do."""
     log_every: int = 100
     """Steps between two lines of metrics."""
     evaluate_every: int = 1000
@@ -301,6 +304,7 @@ MAY_CHANGE = (
     "train.patience",
     "train.stop_after_skipped",
     "train.show_translations",
+    "train.deterministic",
     "model.vocabulary_size",
     "model.remat",
     "model.attention",

@@ -170,10 +170,12 @@ def _train(settings: Config, workdir: Path, profile: bool = False) -> Any:
 
     keep_freed_memory()
     from wmt_transformer.data.prepare import fingerprint
+    from wmt_transformer.model.attention import check_attention
     from wmt_transformer.train import hosts
     from wmt_transformer.train.alone import alone
 
     use_compilation_cache()
+    check_attention(settings.model)
     with contextlib.ExitStack() as held:
         with hosts.main_first():
             if hosts.is_main():

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from wmt_transformer.config import ModelConfig
+from wmt_transformer.config import ModelConfig, UserError
 from wmt_transformer.model.dense import dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
@@ -183,6 +183,16 @@ def is_fused(config: ModelConfig) -> bool:
     """Returns whether training attends by the TPU's kernels, which know no dropout on the weights."""
     asked = config.attention == "fused" or (config.attention == "auto" and jax.default_backend() == "tpu")
     return asked and not config.attention_dropout
+
+
+def check_attention(config: ModelConfig) -> None:
+    """Raises UserError where the config asks for kernels that this machine's devices do not have."""
+    backend = jax.default_backend()
+    if config.attention == "fused" and backend != "tpu":
+        raise UserError(
+            f"--model.attention fused is kernels for TPUs, and the devices here are {backend.upper()}s; "
+            "auto takes what is fast on them"
+        )
 
 
 class MultiHeadAttention(nn.Module):

@@ -1,7 +1,8 @@
 """The training loop: batch, step, log, evaluate, save; and resuming, which is the same loop from a later step.
 
 Everything that a step depends on (parameters, batch, dropout) is a function of the config and the step number,
-so a run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit.
+so a run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit (on a GPU with
+`train.deterministic`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.data.windows import TokenStream, Windows
 from wmt_transformer.model.build import Model, build
 from wmt_transformer.train import chips, metrics
+from wmt_transformer.train.device_memory import enough_memory
 from wmt_transformer.train.hosts import any_of, is_main
 from wmt_transformer.train.optimizer import learning_rate, optimizer
 from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
@@ -79,7 +81,7 @@ def train(
     batches = make_batches(config, prepared.train, mesh, config.data.num_shapes, settings.accumulation)
     muted = not is_main()
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
-    with contextlib.closing(checkpoints), mesh_of(mesh), interruptible() as stop:
+    with contextlib.closing(checkpoints), mesh_of(mesh), enough_memory(config), interruptible() as stop:
         state, spoilt = _start(checkpoints, model, update, mesh, settings.seed)
         first = int(state.step)
         step = Timed(make_train_step(model, update, settings, mesh))

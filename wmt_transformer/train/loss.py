@@ -118,6 +118,9 @@ def _forward(
     pieces = _sliced(states, slices)
     (sums, d_table), d_states = jax.lax.scan(add, start, (pieces, _sliced(target, slices), jnp.swapaxes(pieces, 1, 2)))
     d_states = d_states.reshape(slices, -1, *states.shape[1:])
+    # With one slice there is no loop, and XLA would turn the product itself round instead of its result: a bfloat16
+    # product with float32 sums that it does not have for CPUs.
+    d_table = jax.lax.optimization_barrier(d_table)
     return sums, (jnp.moveaxis(d_states, 0, 1).reshape(states.shape), d_table.T)
 
 

@@ -111,7 +111,14 @@ def make_train_step(
         donate_argnums=0,
         in_shardings=(state_places, by_rows(mesh)),
         out_shardings=(state_places, replicated(mesh)),
+        compiler_options=compiler_options(train),
     )
+
+
+def compiler_options(train: TrainConfig) -> dict[str, bool]:
+    """Returns what XLA is told of the train step. On a GPU the embeddings' gradients are otherwise added up by atomic
+    operations, in whatever order they come, and kernels are chosen by timing them."""
+    return {"xla_gpu_deterministic_ops": True} if train.deterministic and jax.default_backend() == "gpu" else {}
 
 
 def make_eval_step(model: Model, mesh: Mesh) -> Callable[[Any, Batch], LossSums]:
