@@ -104,16 +104,16 @@ def real(folder: Path) -> tuple[Pairs, Pairs, dict[str, Pairs]]:
     }
     news = files(newstest / "opennmt", "src-val.txt.gz", "tgt-val.txt.gz")
     dev = [*corpora.load(multi30k, "dev"), *corpora.load(tatoeba, "dev")]
-    held = {normalise(side) for pairs in (dev, news, *tests.values()) for pair in pairs for side in pair}
+    held = {normalise(side).casefold() for pairs in (dev, news, *tests.values()) for pair in pairs for side in pair}
     # OpenNMT's lines are tokenised: compared as text, which is what tests are.
-    held |= {normalise(side) for pair in detokenized(news) for side in pair}
+    held |= {normalise(side).casefold() for pair in detokenized(news) for side in pair}
     found = (
         *corpora.load(multi30k, "train"),
         *corpora.load(tatoeba, "train"),
         *files(folder / "debian", "debian.en-de.tsv.gz"),
         *detokenized(files(newstest / "opennmt", "src-train.txt.gz", "tgt-train.txt.gz")),
     )
-    train = [pair for pair in found if not any(normalise(side) in held for side in pair)]
+    train = [pair for pair in found if not any(normalise(side).casefold() in held for side in pair)]
     print_to_stderr(f"{len(found) - len(train):,} of {len(found):,} pairs have a sentence of a development or test set")
     return train, dev, tests
 

@@ -3,16 +3,20 @@
 import types
 from typing import Any
 
+import fakes
 import jax
 import jax.numpy as jnp
 import pytest
 from commands import assert_same, params_of, refused, run
 
 from wmt_transformer import checkpoint
-from wmt_transformer.config import TrainConfig
+from wmt_transformer.config import MeshConfig, TrainConfig
+from wmt_transformer.model.build import build
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.train import loop, step
 from wmt_transformer.train.device_memory import asked_bytes
+from wmt_transformer.train.optimizer import optimizer
+from wmt_transformer.train.sharding import make_mesh
 
 
 def test_a_tpus_kernels_are_refused_elsewhere_before_any_work(toy, tmp_path, capsys):
@@ -53,9 +57,8 @@ def test_the_train_step_is_compiled_to_be_deterministic_where_that_is_asked_of_a
     assert options == ({"xla_gpu_deterministic_ops": True} if told else {})
     jitted: list[Any] = []
     monkeypatch.setattr(jax, "jit", lambda function, **settings: jitted.append(settings) or function)
-    monkeypatch.setattr(step, "abstract_state", lambda *_: ())
-    mesh = jax.sharding.Mesh(jax.devices("cpu")[:1], "data")
-    step.make_train_step(None, None, TrainConfig(deterministic=asked), mesh)  # type: ignore[arg-type]
+    settings, mesh = TrainConfig(deterministic=asked), make_mesh(MeshConfig())
+    step.make_train_step(build(fakes.TINY), optimizer(settings, fakes.TINY.d_model), settings, mesh)
     assert jitted[-1]["compiler_options"] == options
 
 

@@ -23,7 +23,7 @@ from wmt_transformer.train.state import initial_state
 from wmt_transformer.train.step import make_eval_step, make_train_step
 
 ARCHITECTURES = ["encoder_decoder", "decoder_only"]
-SHAPES = [(1, 1), (1, 6), (2, 1), (2, 8), (8, 8)]
+SHAPES = [(1, 1), (2, 8), (8, 8)]
 """Rows and tokens of a row: all of them one slice of the loss."""
 
 
@@ -64,8 +64,7 @@ def test_training_and_measuring_run_in_both_dtypes(architecture, shape):
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
 
 
-@pytest.mark.parametrize("beam_size", [1, 3])
-@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize(("rows", "beam_size"), [(1, 1), (2, 3), (9, 3)])
 def test_decoding_in_bfloat16_scores_its_output_as_float32_does(rows, beam_size):
     _, params = fakes.tiny_model(num_layers=1)
     sources = [[*fakes.random_tokens(row, 1, 5)[0].tolist(), 2] for row in range(rows)]
