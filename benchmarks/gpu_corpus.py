@@ -43,7 +43,7 @@ def pairs_config(smoke: bool) -> Config:
     config = Config(
         name="pairs",
         model=ModelConfig(dropout=0.2),
-        data=DataConfig(corpus="files", vocabulary_size=8000, max_length=128, num_shapes=5),
+        data=DataConfig(corpus="files", vocabulary_size=8000, max_length=128, num_shapes=4),
         train=TrainConfig(learning_rate=0.7, warmup_steps=2000, checkpoint_every=100, average_last=8),
     )
     return tiny(config) if smoke else config

@@ -93,7 +93,7 @@ class Learner:
         self._config, self._prepared = config, prepared
         self._mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
         model, adam = build(config.model), optimizer.optimizer(config.train, config.model.d_model)
-        train = step.make_train_step(model, adam, config.train, self._mesh)
+        train: Any = step.make_train_step(model, adam, config.train, self._mesh)
         self._place = lambda batch: sharding.place_batch(batch, self._mesh)
         self._start = lambda seed: state.initial_state(model, adam, self._mesh, seed)
         begin = time.monotonic()

@@ -85,6 +85,7 @@ class Transformer(nn.Module):
     def __init__(self, model: ModelConfig, longest: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.randn(model.vocabulary_size, model.d_model) * model.d_model**-0.5)
+        self.positions: Tensor
         self.register_buffer("positions", torch.from_numpy(sinusoids(longest, model.d_model)))
         self.encoder = nn.ModuleList(Layer(model, cross=False) for _ in range(model.num_layers))
         self.decoder = nn.ModuleList(Layer(model, cross=True) for _ in range(model.decoder_layers))

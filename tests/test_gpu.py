@@ -78,12 +78,13 @@ def test_explicit_attention_equals_equation_1_in_float64(dtype, tolerance):
 
 
 def gradient_of(model: ModelConfig, params: Any) -> Any:
-    module = build(model)
-    return jax.jit(jax.grad(lambda params: loss_sums(module, params, BATCH, 0.1, jax.random.key(3)).loss))(params)
+    module, batch = build(model), jax.tree.map(jnp.asarray, BATCH)
+    return jax.jit(jax.grad(lambda params: loss_sums(module, params, batch, 0.1, jax.random.key(3)).loss))(params)
 
 
 def drawn(model: ModelConfig) -> Any:
-    return jax.jit(build(model).init)(jax.random.key(0), BATCH.source, BATCH.target)["params"]
+    module: Any = build(model)
+    return jax.jit(module.init)(jax.random.key(0), *map(jnp.asarray, BATCH))["params"]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -143,14 +144,14 @@ def test_a_deterministic_run_that_is_resumed_has_the_bits_of_one_that_was_not():
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.1)])
 def test_decoding_from_a_cache_gives_the_logits_of_teacher_forcing(dtype, tolerance):
     model: Any = build(dataclasses.replace(MODEL, compute_dtype=dtype))
-    source, target = (np.where(side < 4, 5, side)[:, :16] for side in BATCH)
+    source, target = (jnp.where(side < 4, 5, side)[:, :16] for side in BATCH)
     params = drawn(MODEL)
     exact: Any = build(MODEL)
     whole = jax.jit(lambda: exact.apply({"params": params}, source, target))()
-    inputs = np.concatenate([np.full((len(target), 1), BOS, np.int32), target[:, :-1]], axis=1)
+    inputs = jnp.concatenate([jnp.full((len(target), 1), BOS, jnp.int32), target[:, :-1]], axis=1)
     cache, memory = model.apply({"params": params}, source, 2, 16, method="start_cache")
     step = jax.jit(lambda *arguments: model.apply({"params": params}, *arguments, memory, method="step"))
     for index in range(16):
-        logits, cache = step(np.repeat(inputs[:, index : index + 1], 2, axis=1), jnp.int32(index), cache)
+        logits, cache = step(jnp.repeat(inputs[:, index : index + 1], 2, axis=1), jnp.int32(index), cache)
         for hypothesis in range(2):
             np.testing.assert_allclose(logits[:, hypothesis], whole[:, index], atol=tolerance)
