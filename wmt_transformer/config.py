@@ -94,8 +94,8 @@ class ModelConfig(Checked):
     """Store only the inputs of each layer for the backward pass and compute the rest again: less memory, a third more
     arithmetic, the same result."""
     compute_dtype: ComputeDtype = "auto"
-    """Dtype of the matrix products; auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters, softmax,
-    layer norm's statistics, logits and loss are always float32."""
+    """Dtype of the matrix products; auto is bfloat16 on TPU and GPU (NVIDIA's from Ampere on), float32 on CPU.
+    Parameters, softmax, layer norm's statistics, logits and loss are always float32."""
 
     @property
     def decoder_layers(self) -> int:
@@ -191,6 +191,9 @@ class TrainConfig(Checked):
     """Micro-batches that each batch is split into; their gradients are summed before the update."""
     seed: CountOrZero = 1
     """Everything random in a run follows from it: initial parameters, order of the data, dropout."""
+    deterministic: bool = False
+    """On a GPU: add gradients up in a fixed order, so that the same steps give the same bits; slower. On a CPU and a
+    TPU they always do."""
     log_every: Count = 100
     """Steps between two lines of metrics."""
     evaluate_every: Count = 1000

@@ -119,6 +119,7 @@ MAY_CHANGE = frozenset(
         "train.patience",
         "train.stop_after_skipped",
         "train.show_translations",
+        "train.deterministic",
         "model.vocabulary_size",
         "model.remat",
         "model.attention",

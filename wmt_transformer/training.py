@@ -42,10 +42,12 @@ def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, pr
     from wmt_transformer.data import fingerprint
     from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.evaluate.during_training import evaluation
+    from wmt_transformer.model.attention import check_attention
     from wmt_transformer.train import hosts, loop
 
     checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
     use_compilation_cache()
+    check_attention(config.model)
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
             if hosts.is_main():

@@ -213,6 +213,16 @@ def kernels_for(config: ModelConfig, target: int, source: int) -> Literal["expli
     return asked if can[asked] and not config.attention_dropout else "explicit"
 
 
+def check_attention(config: ModelConfig) -> None:
+    """Raises UserError where the config asks for kernels that this machine's devices do not have."""
+    needed = {"fused": "tpu", "cudnn": "gpu"}.get(config.attention, backend())
+    if needed != backend():
+        raise UserError(
+            f"--model.attention {config.attention} is kernels for {needed.upper()}s, and the devices here are "
+            f"{backend().upper()}s; auto takes what is fast on them"
+        )
+
+
 class MultiHeadAttention(nn.Module):
     """Projections to h heads, attention in each, concatenation, projection back (§3.2.2)."""
 

@@ -8,6 +8,7 @@ rows, and xᵀ is laid out in memory before the product. Parameters are those of
 
 import functools
 import math
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -23,8 +24,17 @@ from wmt_transformer.platform import backend
 def compute_dtype(name: ComputeDtype) -> jnp.dtype:
     """Returns the dtype of the matrix products; auto is bfloat16 where the hardware has it."""
     if name == "auto":
-        name = "float32" if backend() == "cpu" else "bfloat16"
+        name = "bfloat16" if _multiplies_bfloat16(backend()) else "float32"
     return jnp.dtype(name)
+
+
+def _multiplies_bfloat16(backend: str) -> bool:
+    """NVIDIA's cards do from Ampere on, compute capability 8.0; others name theirs differently."""
+    if backend != "gpu":
+        return backend != "cpu"
+    capability = getattr(jax.local_devices()[0], "compute_capability", "")
+    version = re.fullmatch(r"(\d+)\.\d+", str(capability))
+    return version is None or int(version[1]) >= 8
 
 
 def dense(

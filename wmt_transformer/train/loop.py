@@ -1,7 +1,8 @@
 """The training loop: batch, step, log, evaluate, save; and resuming, which is the same loop from a later step.
 
 Everything that a step depends on (parameters, batch, dropout) is a function of the config and the step number, so a
-run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit.
+run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit (on a GPU with
+`train.deterministic`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.build import build
 from wmt_transformer.platform import backend
 from wmt_transformer.train.development import Development, Evaluate, Patience
+from wmt_transformer.train.device_memory import enough_memory
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.hosts import largest
 from wmt_transformer.train.log import Log, Timed
@@ -67,7 +69,7 @@ def train(
     check_rows(config.data.batch_multiple, mesh)
     batches = make_batches(config, prepared.train, mesh, config.data.num_shapes, settings.accumulation)
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints, fingerprint.of(prepared.folder))
-    with contextlib.closing(checkpoints), jax.set_mesh(mesh), interruptible() as stop:
+    with contextlib.closing(checkpoints), jax.set_mesh(mesh), enough_memory(config), interruptible() as stop:
         state, said = starting_state(config, checkpoints, model, update, mesh, prepared.vocabulary)
         first = now = saved = int(state.step)
         parameters = sum(x.size for x in jax.tree.leaves(state.params))

@@ -122,17 +122,22 @@ def make_train_step(
         donate_argnums=0,
         in_shardings=(state_places, by_rows(mesh)),
         out_shardings=(state_places, replicated(mesh)),
-        compiler_options=compiler_options(),
+        compiler_options=compiler_options(train),
     )
 
 
-def compiler_options() -> dict[str, Any]:
+def compiler_options(train: TrainConfig) -> dict[str, Any]:
     """Returns what XLA is told of the train step.
 
     On a GPU it would make one product of those that read the same array, and copy queries, keys and values out of its
-    result, and their gradients together: more bytes than are saved by reading the array once.
+    result, and their gradients together: more bytes than are saved by reading the array once. There the embeddings'
+    gradients are added up by atomic operations, in whatever order they come, and kernels are chosen by timing them,
+    unless the config asks for a deterministic step.
     """
-    return {"xla_gpu_dot_merger_threshold_mb": 0} if backend() == "gpu" else {}
+    if backend() != "gpu":
+        return {}
+    fixed = {"xla_gpu_deterministic_ops": True} if train.deterministic else {}
+    return {"xla_gpu_dot_merger_threshold_mb": 0, **fixed}
 
 
 def make_eval_step(model: Model, mesh: Mesh) -> Callable[[Any, Batch], LossSums]:
