@@ -16,10 +16,10 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from wmt_transformer import config as configs
+from wmt_transformer import experiment
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.data.batches import most_rows
-from wmt_transformer.data.vocabulary import EOS, PAD
+from wmt_transformer.data.shapes import most_rows
+from wmt_transformer.special_tokens import EOS, PAD
 
 SLOTS = 25_000
 """On each side of a batch (§5.1)."""
@@ -89,7 +89,7 @@ def models(smoke: bool) -> dict[str, ModelConfig]:
         return {"base": dataclasses.replace(TINY, compute_dtype="bfloat16")}
     return {
         size: dataclasses.replace(
-            configs.load(f"wmt14_en_de_{size}").model, vocabulary_size=VOCABULARY, compute_dtype="bfloat16"
+            experiment.load(f"wmt14_en_de_{size}").model, vocabulary_size=VOCABULARY, compute_dtype="bfloat16"
         )
         for size in ("base", "big")
     }

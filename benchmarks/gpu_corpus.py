@@ -19,7 +19,7 @@ from pathlib import Path
 
 import gpu_cases as cases
 
-from wmt_transformer import config as configs
+from wmt_transformer import experiment
 from wmt_transformer.config import Config, DataConfig, ModelConfig, TrainConfig
 from wmt_transformer.data import corpora, vocabulary
 from wmt_transformer.data.prepare import prepare, print_to_stderr
@@ -31,7 +31,7 @@ Pairs = list[tuple[str, str]]
 
 def multi30k_config(smoke: bool) -> Config:
     """Returns the shipped config, and for --smoke a tiny one; four shapes of batches, as every one is compiled."""
-    config = configs.load("multi30k_en_de")
+    config = experiment.load("multi30k_en_de")
     if not smoke:
         return dataclasses.replace(config, data=dataclasses.replace(config.data, num_shapes=4))
     return tiny(config)

@@ -231,8 +231,7 @@ def restore(kind: str, files: list[Path], data: Path, workdir: Path) -> None:
     """Makes a run of a model that came back: a work folder that `translate` and the exports take."""
     import shutil
 
-    from wmt_transformer import checkpoint
-    from wmt_transformer import config as configs
+    from wmt_transformer import checkpoint, experiment
 
     make: Callable[[bool], Config] = {"multi30k": corpus.multi30k_config, "pairs": corpus.pairs_config}[kind]
     arrays = np.load(io.BytesIO(b"".join(file.read_bytes() for file in files)))
@@ -240,4 +239,4 @@ def restore(kind: str, files: list[Path], data: Path, workdir: Path) -> None:
     shutil.copytree(data / kind, workdir / "data")
     model = dataclasses.replace(config.model, vocabulary_size=params["target_embedding"]["table"].shape[0])
     checkpoint.write_params(workdir, 1, params)
-    (workdir / "config.json").write_text(configs.to_json(dataclasses.replace(config, model=model)), "utf-8")
+    (workdir / "config.json").write_text(experiment.to_json(dataclasses.replace(config, model=model)), "utf-8")

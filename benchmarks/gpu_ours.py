@@ -258,13 +258,13 @@ def decode(context: Context) -> None:
     """Measures beam search from ids to ids, and leaves the weights as a Marian model for transformers."""
     import jax
 
-    from wmt_transformer.data import vocabulary
-    from wmt_transformer.decode import batched, runs, sampling
+    from wmt_transformer.data.runs import load_vocabulary
+    from wmt_transformer.decode import batched, runs
     from wmt_transformer.decode.lines import Part
     from wmt_transformer.interop import marian_export
 
     assert context.data is not None
-    pieces = len(vocabulary.load(context.data / "speed"))
+    pieces = len(load_vocabulary(context.data / "speed"))
     # Marian's layer norm adds 1e-5 to the variance.
     size = dataclasses.replace(
         cases.models(context.smoke)["base"], vocabulary_size=pieces, norm_epsilon=1e-5, attention="explicit"
@@ -283,11 +283,10 @@ def decode(context: Context) -> None:
             extra_length=cases.OUTPUT_LENGTH - cases.SOURCE_LENGTH,
             batch_tokens=rows * cases.BEAM * 2 * cases.SOURCE_LENGTH,
         )
-        search: Any = dict(count=1, sampler=sampling.Greedy(), seed=1, alignments=False)
 
         def run() -> list[list[int]]:
             with jax.default_matmul_precision("highest" if dtype == "float32" else None):
-                found = batched.decode((model,), (weights,), parts, settings, sys.maxsize, **search)
+                found = batched.decode((model,), (weights,), parts, batched.Request(settings))
             return [output.ids for [output] in found]
 
         return run

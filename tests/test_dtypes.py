@@ -2,7 +2,6 @@
 float32 of the same weights. On a CPU, XLA has not every product of bfloat16 with float32 sums."""
 
 import dataclasses
-import sys
 from typing import Any
 
 import fakes
@@ -14,7 +13,7 @@ import pytest
 
 from wmt_transformer.config import DecodeConfig
 from wmt_transformer.data.batches import Batch
-from wmt_transformer.decode import batched, sampling, scoring
+from wmt_transformer.decode import batched, scoring
 from wmt_transformer.decode.lines import Part
 from wmt_transformer.model.build import build
 from wmt_transformer.train.loss import cross_entropy
@@ -68,11 +67,10 @@ def test_decoding_in_bfloat16_scores_its_output_as_float32_does(rows, beam_size)
     sources = [[*fakes.random_tokens(row, 1, 5)[0].tolist(), 2] for row in range(rows)]
     parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sources, 1)]
     settings = DecodeConfig(beam_size=beam_size, alpha=0.0, extra_length=2)
-    search: Any = dict(count=1, sampler=sampling.Greedy(), seed=1, alignments=False)
     rounded, exact = (
         (dataclasses.replace(fakes.TINY, num_layers=1, compute_dtype=dtype),) for dtype in ("bfloat16", "float32")
     )
-    found = [best for [best] in batched.decode(rounded, (params,), parts, settings, sys.maxsize, **search)]
+    found = [best for [best] in batched.decode(rounded, (params,), parts, batched.Request(settings))]
     for models in (rounded, exact):
         scores = scoring.score(models, (params,), sources, [one.ids for one in found], 512, 64)
         expected = [score.log_probability for score in scores]

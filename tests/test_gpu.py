@@ -15,10 +15,10 @@ import pytest
 
 from wmt_transformer.config import MeshConfig, ModelConfig, TrainConfig
 from wmt_transformer.data.batches import Batch
-from wmt_transformer.data.vocabulary import BOS
 from wmt_transformer.model.attention import attention, causal_mask, padding_mask
 from wmt_transformer.model.build import build
 from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.special_tokens import BOS
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh, place_batch
 from wmt_transformer.train.state import initial_state
@@ -73,8 +73,9 @@ def test_explicit_attention_equals_equation_1_in_float64(dtype, tolerance):
     query, key, value = (jnp.asarray(random.normal(size=(4, 48, 2, 64)), dtype) for _ in range(3))
     mask = causal_mask(48) & padding_mask(jnp.asarray(tokens(3, 4, 48)))
     got, _ = jax.jit(attention)(query, key, value, mask)
-    arrays = (np.asarray(x, np.float64) for x in (query, key, value))
-    np.testing.assert_allclose(np.asarray(got, np.float64), softmax_by_hand(*arrays, np.asarray(mask)), atol=tolerance)
+    query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+    expected = softmax_by_hand(query, key, value, np.asarray(mask))
+    np.testing.assert_allclose(np.asarray(got, np.float64), expected, atol=tolerance)
 
 
 def gradient_of(model: ModelConfig, params: Any) -> Any:
