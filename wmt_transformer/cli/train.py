@@ -79,7 +79,11 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     scores, hypotheses = split_scores(workdir, "average", "test", warn=say)
     translator = Translator.load(workdir, "average")
     text = open_prepared(workdir / "data").test_text
-    example = max((source for source, _ in text), key=lambda source: (len(source.split()) <= 12, len(source)))
+    # To look into: a long sentence that fits a picture, and that the model translates as the reference does.
+    (example, _), _ = max(
+        zip(text, hypotheses, strict=True),
+        key=lambda one: (one[0][1] == one[1], len(one[0][0].split()) <= 12, len(one[0][0])),
+    )
     picture = workdir / "attention.png"
     with whole_bytes(picture) as out:
         save_picture(attention.picture(attention.look(translator, example)), out, "png")
