@@ -32,9 +32,10 @@ test-with-newest:  # in an environment made anew, as what is newest changes
 	$(call install,.venv-newest,.[test])
 	.venv-newest/bin/python -m pytest -n auto --dist loadfile
 
-lint: .venv/.installed-test  ## Check style and types
+lint: .venv/.installed-test  ## Check style, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/pyright
 
 format: .venv/.installed-test  ## Mend style

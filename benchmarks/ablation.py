@@ -70,7 +70,7 @@ def command(workdir: Path, core: int | None, *arguments: str) -> str:
     pin = [] if core is None else ["taskset", "-c", str(core)]
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / "log").open("a") as log:
-        words = [*pin, sys.executable, "-m", "wmt_transformer.cli", *arguments]
+        words = [*pin, sys.executable, "-m", "wmt_transformer", *arguments]
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=log, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}; see {workdir / 'log'}")

@@ -219,7 +219,7 @@ class CTranslate2:
         spec.optimize(compute_type)
         with tempfile.TemporaryDirectory() as folder:
             spec.save(folder)
-            threads = dict(inter_threads=1, intra_threads=os.cpu_count())
+            threads = {"inter_threads": 1, "intra_threads": os.cpu_count()}
             self._translator = ctranslate2.Translator(folder, compute_type=compute_type, **threads)
 
     def decode(self, sources: Ids, case: Case) -> Ids:

@@ -35,6 +35,7 @@ from wmt_transformer.config import DataConfig  # noqa: E402
 from wmt_transformer.data import prepare, shapes, tokens  # noqa: E402
 from wmt_transformer.data.batches import Batches  # noqa: E402
 from wmt_transformer.data.prepare import Prepared  # noqa: E402
+from wmt_transformer.data.text_digest import TextDigest  # noqa: E402
 from wmt_transformer.data.vocabulary import Vocabulary  # noqa: E402
 
 SHAPES = (1, 4, 8, 12)
@@ -94,7 +95,7 @@ def text_rates(data: DataConfig, folder: Path) -> dict[str, float]:
     """Prepares the corpus in `folder`; returns pairs a second of reading, of cutting and of SentencePiece alone."""
     prepare.prepare(data, folder / "data", report=lambda line: None, processes=1)
     text, model = folder / "train.tsv", folder / "data" / "vocabulary.model"
-    read, (counts, chunks) = seconds(lambda: prepare._normalise_train(data, text, lambda line: None))
+    read, (counts, chunks) = seconds(lambda: prepare._normalise_train(data, text, lambda line: None, TextDigest()))
     job = tokens.Job(str(model), str(text), data.max_length, data.max_length_ratio, "uint16")
     cut, parts = seconds(lambda: list(tokens.encode(job, chunks, 1, lambda line: None)))
     sides = [side for chunk in chunks for pair in tokens.read_chunk(text, chunk) for side in pair]

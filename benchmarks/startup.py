@@ -21,7 +21,7 @@ from typing import Any
 STARTS = {
     "python": ["-c", "pass"],
     "import": ["-c", "import wmt_transformer"],
-    "help": ["-m", "wmt_transformer.cli", "--help"],
+    "help": ["-m", "wmt_transformer", "--help"],
     "translator": ["-c", "from wmt_transformer import Translator"],
 }
 

@@ -1,4 +1,4 @@
-"""Runs a command of wmt-transformer as several processes on this machine, which act as the hosts of one run.
+"""Runs a command of wmt-transformer as several processes on this machine, as the hosts of one run.
 
     python launch/cpu_processes.py -n 2 -- train CONFIG --workdir runs/two --data.batch_multiple 8
 
@@ -29,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("-n", "--processes", type=int, default=2, help="how many (default: %(default)s)")
     parser.add_argument("--devices", type=int, default=1, help="simulated devices of each (default: %(default)s)")
-    parser.add_argument("command", nargs="+", metavar="COMMAND", help="behind --: train CONFIG --workdir W …")
+    parser.add_argument("command", nargs="+", metavar="COMMAND", help="after --: train CONFIG --workdir W …")
     options = parser.parse_args()
     if options.processes < 1 or options.devices < 1:
         parser.error("-n and --devices are 1 or more")
@@ -42,7 +42,7 @@ def main() -> int:
     processes = []
     for index in range(options.processes):
         place = ["--coordinator", f"localhost:{port}", "--num-processes", str(options.processes)]
-        words = [sys.executable, "-m", "wmt_transformer.cli", *options.command, *place, "--process-id", str(index)]
+        words = [sys.executable, "-m", "wmt_transformer", *options.command, *place, "--process-id", str(index)]
         # A session of its own: Ctrl-C reaches a process once, through us.
         processes.append(subprocess.Popen(words, stderr=subprocess.PIPE, env=environment, start_new_session=True))
     return wait(processes)
@@ -81,7 +81,7 @@ def wait(processes: list[subprocess.Popen[bytes]]) -> int:
 
 
 def prefix_lines(stream: IO[bytes] | None, index: int) -> None:
-    """Copies lines to standard error as they come, each behind the number of the process that wrote it."""
+    """Copies lines to standard error as they come, each after the number of the process that wrote it."""
     for line in stream or ():
         sys.stderr.write(f"[{index}] {line.decode(errors='replace')}")
         sys.stderr.flush()

@@ -5,7 +5,7 @@
 #   GPUS=0,1 launch/gpus.sh wmt14_en_de_base --workdir runs/base          on these alone
 #
 # First it checks that JAX sees the GPUs that the driver sees. A run that was stopped by a signal (exit code 143 or
-# 130) goes on when the same command is given again. DRY_RUN=1 prints the commands and runs none.
+# 130) continues when the same command is given again. DRY_RUN=1 prints the commands and runs none.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -2,16 +2,17 @@
 # A run on a Cloud TPU VM slice, from nothing to its checkpoints. Set the variables in the environment or here:
 #
 #   export NAME=wmt ZONE=us-west4-a TYPE=v5litepod-16 WORKDIR=gs://BUCKET/runs/base
-#   launch/tpu_vm.sh create      asks for the slice (spot; SPOT= for on demand) and waits until it is there
-#   launch/tpu_vm.sh preflight   installs JAX on all workers and checks that together they see every chip
+#   launch/tpu_vm.sh create      requests the slice (spot; SPOT= for on demand) and waits until it is ready
+#   launch/tpu_vm.sh preflight   installs JAX on all workers and checks that they see every chip of the slice
 #   launch/tpu_vm.sh install     copies this checkout to all workers, installs it, mounts the buckets at /gcs
 #   launch/tpu_vm.sh run wmt14_en_de_base --mesh.fsdp 4      prepares the data once, then trains on all workers
-#   launch/tpu_vm.sh logs        follows what worker 0 says
+#   launch/tpu_vm.sh logs        follows the log of worker 0
 #   launch/tpu_vm.sh stop        SIGTERM to all workers: they save a checkpoint and end
-#   launch/tpu_vm.sh watch wmt14_en_de_base --mesh.fsdp 4    waits for the end; after a preemption does `resume`
+#   launch/tpu_vm.sh watch wmt14_en_de_base --mesh.fsdp 4    waits for the end; after a preemption does `resume`;
+#                                after `stop` or `delete` it ends
 #   launch/tpu_vm.sh resume wmt14_en_de_base --mesh.fsdp 4   deletes what is left, then all of the above up to `run`
 #   launch/tpu_vm.sh fetch       copies the work folder here, into $OUT
-#   launch/tpu_vm.sh delete      gives the slice back; nothing is charged any more
+#   launch/tpu_vm.sh delete      gives the slice back, which ends its cost
 #
 # With DRY_RUN=1 every command is printed and none is run. gcloud has to be installed and logged in.
 # shellcheck disable=SC2088  # a tilde in quotes is for the workers' shells
@@ -28,8 +29,13 @@ OUT=${OUT:-runs/$NAME}
 SOURCE=${SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 POLL=${POLL:-30} # seconds between two looks at a slice
 
-# The software that Google names for each generation, and the devices that JAX shows: a chip each, but for v2 and v3,
-# whose two cores are devices of their own. Names of v4 and v5p count cores, two a chip.
+# The uv that is installed on the workers, whose Python may be older than 3.11: its version and the SHA-256 of its wheel
+# for x86-64 on PyPI, which pip checks. Change both together.
+UV=0.13.9
+UV_SHA256=d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19
+
+# The software version that Google names for each generation, and the number of devices that JAX shows: one a chip,
+# except on v2 and v3, where each of a chip's two cores is a device. Names of v4 and v5p count cores, two a chip.
 size=${TYPE##*-}
 case $TYPE in
   v2-* | v3-*) VERSION=${VERSION:-tpu-ubuntu2204-base} DEVICES=$size ;;
@@ -43,11 +49,18 @@ esac
 # Runs a command on one worker or on all of them.
 on() { run gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"; }
 
+# Prints the state of the request for the slice: NONE where there is none, UNKNOWN where gcloud could not ask.
 state() {
+  local said
   if [[ -n ${DRY_RUN:-} ]]; then
     echo ACTIVE
+  elif said=$(gcloud compute tpus queued-resources describe "$NAME" --zone="$ZONE" --format='value(state.state)' 2>&1); then
+    echo "${said##*$'\n'}" # notes of gcloud may come first
+  elif [[ $said == *NOT_FOUND* ]]; then
+    echo NONE
   else
-    gcloud compute tpus queued-resources describe "$NAME" --zone="$ZONE" --format='value(state.state)' 2>/dev/null || echo NONE
+    echo "$said" >&2
+    echo UNKNOWN
   fi
 }
 
@@ -65,13 +78,18 @@ create() {
 }
 
 preflight() {
-  # The images' Python may be older than 3.11: uv brings its own.
-  on all "curl -LsSf https://astral.sh/uv/install.sh | sh && ~/.local/bin/uv venv --allow-existing --python 3.12 ~/venv && ~/.local/bin/uv pip install --python ~/venv 'jax[tpu]>=0.10,<0.13'"
+  on all "echo uv==$UV --hash=sha256:$UV_SHA256 > ~/uv.txt && python3 -m pip install --user --require-hashes --only-binary :all: -r ~/uv.txt && ~/.local/bin/uv venv --allow-existing --python 3.12 ~/venv && ~/.local/bin/uv pip install --python ~/venv 'jax[tpu]>=0.10,<0.13'"
   on all "~/venv/bin/python -c 'import jax; jax.distributed.initialize(); n = jax.device_count(); print(jax.process_index(), \"of\", jax.process_count(), \"sees\", n, \"devices\", flush=True); assert n == $DEVICES, \"expected $DEVICES\"'"
 }
 
 install() {
-  local archive=${TMPDIR:-/tmp}/wmt_transformer.tar.gz
+  # A name that nobody else on this machine can know before.
+  if [[ -n ${DRY_RUN:-} ]]; then
+    archive=ARCHIVE
+  elif [[ -z ${archive:-} ]]; then
+    archive=$(mktemp)
+    trap 'rm -f "$archive"' EXIT
+  fi
   run tar --exclude=./.git --exclude=./.venv --exclude=./runs -czf "$archive" -C "$SOURCE" .
   run gcloud compute tpus tpu-vm scp "$archive" "$NAME:wmt_transformer.tar.gz" --zone="$ZONE" --worker=all
   on all "mkdir -p ~/wmt_transformer && tar -xzf ~/wmt_transformer.tar.gz -C ~/wmt_transformer && cd ~/wmt_transformer && ~/.local/bin/uv pip install --python ~/venv -e '.[tpu]'"
@@ -94,11 +112,12 @@ train() {
     gs://* | /*) ;;
     *) fail "WORKDIR=$WORKDIR: all workers have to see it; give gs://BUCKET/FOLDER, or a folder that all of them mount" ;;
   esac
-  local command
+  local command program
   command="$(quoted "$@")--workdir $(quoted "$WORKDIR")"
   # Once, on one worker: the others would wait for it with their chips idle.
   on 0 "~/venv/bin/wmt-transformer prepare $command"
-  on all "rm -f ~/train.code; nohup sh -c '~/venv/bin/wmt-transformer train $command--cluster & echo \$! > ~/train.pid; wait \$!; echo \$? > ~/train.code' > ~/train.log 2>&1 < /dev/null &"
+  program="~/venv/bin/wmt-transformer train $command--cluster & echo \$! > ~/train.pid; wait \$!; echo \$? > ~/train.code"
+  on all "rm -f ~/train.code ~/train.stopped; nohup bash -c $(quoted "$program")> ~/train.log 2>&1 < /dev/null &"
 }
 
 resume() {
@@ -109,24 +128,36 @@ resume() {
   train "$@"
 }
 
-# Ends when the run has ended by itself; a slice that is taken away in the meantime is made again.
+# Ends when the run has ended, by itself or by `stop`, and when the slice was deleted; a slice that was preempted is
+# made again. A worker that does not answer tells nothing, and neither does a gcloud that fails: both are asked again.
 watch() {
-  local code now
+  local said code stopped now
   while true; do
-    code=$(on 0 'cat ~/train.code 2>/dev/null' || true)
+    said=$(on 0 'cat ~/train.code 2>/dev/null; ls ~/train.stopped 2>/dev/null' || true)
     if [[ -n ${DRY_RUN:-} ]]; then
-      echo "$code"
+      echo "$said"
       resume "$@"
       return
     fi
+    code=${said%%$'\n'*} stopped=
+    [[ $said != *train.stopped* ]] || stopped=yes
     now=$(state)
-    if [[ $code == 0 ]]; then
-      return
-    elif [[ $code =~ ^[0-9]+$ && $code != 143 && $now == ACTIVE ]]; then
-      fail "the run ended with code $code; see '${0##*/} logs'"
-    elif [[ $code == 143 || $now != ACTIVE ]]; then
-      resume "$@"
-    fi
+    case $now in
+      NONE | DELETING) fail "$NAME was deleted; 'resume' makes it again" ;;
+      SUSPENDING | SUSPENDED | FAILED) resume "$@" ;;
+      ACTIVE)
+        if [[ $code == 0 ]]; then
+          return
+        elif [[ $code == 143 && -n $stopped ]]; then
+          echo "$NAME: the run was stopped and has saved a checkpoint; 'run' goes on with it" >&2
+          return
+        elif [[ $code == 143 ]]; then
+          resume "$@"
+        elif [[ $code =~ ^[0-9]+$ ]]; then
+          fail "the run ended with code $code; see '${0##*/} logs'"
+        fi
+        ;;
+    esac
     sleep "$POLL"
   done
 }
@@ -152,6 +183,6 @@ case $verb in
   resume | watch) "$verb" "$@" ;;
   run) train "$@" ;;
   logs) on 0 "tail -n 50 -f ~/train.log" ;;
-  stop) on all "kill -TERM \$(cat ~/train.pid)" ;;
+  stop) on all "touch ~/train.stopped && kill -TERM \$(cat ~/train.pid)" ;; # the mark first: `watch` may read it at once
   *) fail "expected create, preflight, install, run, logs, stop, watch, resume, fetch or delete, got '$verb'" ;;
 esac

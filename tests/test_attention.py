@@ -1,12 +1,24 @@
 """Attention against loops over its definition, masks by their effect, dropout's bits by their statistics."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmt_transformer.model.attention import attention, causal_mask, padding_mask
+from wmt_transformer.config import ModelConfig
+from wmt_transformer.model.attention import (
+    attention,
+    causal_mask,
+    cudnn_attention,
+    kernels_for,
+    padding_mask,
+    same_sentence,
+    sentences,
+)
 from wmt_transformer.model.dropout import dropout, random_bits
+from wmt_transformer.platform import tracing_for
 
 
 def loop_attention(query, key, value, allowed):
@@ -112,3 +124,68 @@ def test_dropout_bits_are_uniform_and_independent_of_neighbours_and_keys():
     other = second / 2.0**32 - 0.5
     for a, b in ((unit, other), (unit[:, 1:], unit[:, :-1]), (unit[1:], unit[:-1])):
         assert abs((a * b).mean() * 12) < 5 / 512
+
+
+TWO_SENTENCES = jnp.array([[5, 3, 6, 7, 3, 0], [5, 6, 7, 8, 9, 3], [3, 5, 3, 0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        padding_mask(TWO_SENTENCES),
+        causal_mask(6),
+        causal_mask(6) & same_sentence(sentences(TWO_SENTENCES), sentences(TWO_SENTENCES)),
+        padding_mask(TWO_SENTENCES) & same_sentence(sentences(TWO_SENTENCES), sentences(TWO_SENTENCES)),
+    ],
+    ids=["padding", "causal", "two sentences", "two sentences and padding"],
+)
+def test_what_cudnn_is_asked_for_is_attention_in_value_and_gradient(mask):
+    # By XLA's form of the same function: cuDNN's kernels run on a card alone.
+    random = np.random.default_rng(0)
+    query, key, value, towards = (jnp.asarray(random.normal(size=(3, 6, 2, 8)), jnp.float32) for _ in range(4))
+    # In training no gradient comes to a position that may attend to nothing, which is padding.
+    towards = towards * jnp.broadcast_to(mask, (3, 1, 6, 6)).any(axis=3)[:, 0, :, None, None]
+
+    def results(function):
+        def loss(arrays):
+            out = function(*arrays, mask)
+            return (out * towards).sum(), out
+
+        (_, out), gradients = jax.value_and_grad(loss, has_aux=True)((query, key, value))
+        return out, gradients
+
+    got = results(lambda *arguments: cudnn_attention(*arguments, implementation="xla"))
+    expected = results(lambda *arguments: attention(*arguments)[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, expected)
+
+
+def test_cudnn_gets_arrays_as_they_lie_and_a_mask_for_every_row(monkeypatch):
+    # Lowered for a card, without the plugin that would know cuDNN's version.
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    x = jax.ShapeDtypeStruct((3, 6, 2, 8), jnp.bfloat16)
+
+    def gradients(query, key, value):
+        def loss(query, key, value):
+            return cudnn_attention(query, key, value, causal_mask(6)).sum(dtype=jnp.float32)
+
+        return jax.grad(loss, (0, 1, 2))(query, key, value)
+
+    text = jax.jit(gradients).trace(x, x, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert "__cudnn$fmhaScaleBiasSoftmax" in text and "__cudnn$fmhaScaleBiasSoftmaxBackward" in text
+    assert "tensor<3x1x6x6xbf16>" in text and "stablehlo.dot" not in text
+
+
+def test_training_attends_by_the_kernels_that_there_are():
+    def chosen(platform: str, target: int = 64, source: int = 64, **changes: Any) -> str:
+        with tracing_for(platform):
+            return kernels_for(ModelConfig(**changes), target, source)
+
+    assert [chosen(platform) for platform in ("cpu", "tpu", "gpu")] == ["explicit", "fused", "cudnn"]
+    assert chosen("gpu", 16, 16) == "explicit" and chosen("gpu", 16, 32) == "cudnn"
+    assert chosen("gpu", 16, 16, attention="cudnn") == "cudnn"
+    without: list[dict[str, Any]] = [{"compute_dtype": "float32"}, {"attention_dropout": 0.1}, {"d_v": 32}]
+    for changes in [*without, {"d_k": 60, "d_v": 60}]:
+        assert chosen("gpu", **changes) == chosen("gpu", attention="cudnn", **changes) == "explicit"
+    assert chosen("gpu", 63, 64) == chosen("gpu", 64, 63) == "explicit"  # its kernels with a mask want even rows
+    assert chosen("gpu", attention="explicit") == "explicit" and chosen("cpu", attention="fused") == "fused"
+    assert chosen("tpu", 512, 512) == "fused" and chosen("tpu", 512, 520) == "explicit"

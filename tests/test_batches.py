@@ -160,6 +160,12 @@ def test_captions_and_news_fill_nineteen_slots_in_twenty():
     assert Batches(news, 25_000, 25_000).real_token_share > 0.95
 
 
+def test_a_small_corpus_gets_few_shapes():
+    # In one shape 200 pairs are 13 batches of 8 rows, and a shape for every four of them leaves three.
+    assert [len(Batches(some_pairs(count), 1024, 1024).shapes) for count in (20, 200, 29_000)] == [1, 3, 12]
+    assert Batches(some_pairs(200), 1024, 1024, num_shapes=1).batches_per_epoch == 13
+
+
 def test_pairs_that_have_no_room_beside_each_other_stay_alone():
     # 16 pairs of 30 in rows of at most 400 // 8 = 50 slots: a short one finds room beside a long one, but no long one.
     lengths = [(30, 30)] * 16 + [(20, 20)] * 4

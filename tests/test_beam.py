@@ -36,7 +36,7 @@ def compiled_search(
     def step(tokens: jax.Array, cache: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
         return table[jnp.arange(batch)[:, None], index, cache[:, :, 0], tokens], tokens[:, :, None]
 
-    settings: Any = dict(beam_size=beam_size, max_length=length, alpha=alpha, bos=BOS, eos=EOS, pad=PAD)
+    settings: Any = {"beam_size": beam_size, "max_length": length, "alpha": alpha, "bos": BOS, "eos": EOS, "pad": PAD}
     return beam.search(step, jnp.zeros((batch, beam_size, 1), jnp.int32), limits, **settings, **options)
 
 
@@ -151,7 +151,14 @@ def test_the_search_stops_when_nothing_can_win():
 
     for stop_early, taken in ((True, 4), (False, 40)):
         steps.clear()
-        settings: Any = dict(beam_size=2, max_length=40, alpha=0.0, bos=BOS, eos=EOS, stop_early=stop_early)
+        settings: Any = {
+            "beam_size": 2,
+            "max_length": 40,
+            "alpha": 0.0,
+            "bos": BOS,
+            "eos": EOS,
+            "stop_early": stop_early,
+        }
         beam.search(step, jnp.zeros((1, 2)), jnp.asarray([40]), **settings)
         jax.effects_barrier()
         assert sorted(steps) == list(range(taken))

@@ -170,7 +170,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("run")
     (workdir / "data").mkdir()
     words = vocabularies.train((text(i, 8) for i in range(200)), workdir / "data" / "vocabulary.model", size=320)
-    shape: dict[str, Any] = dict(vocabulary_size=len(words), norm_position="pre", output_bias=True)
+    shape: dict[str, Any] = {"vocabulary_size": len(words), "norm_position": "pre", "output_bias": True}
     model, params = tiny_model(**shape)
     bias = 0.1 * jax.random.normal(jax.random.key(4), (len(words),))
     # So improbable that whether a search forbids them, as ours does, makes no difference.
@@ -333,7 +333,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert "holds no run" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ctranslate2", None)  # as if it were not installed
     assert command("--workdir", run, "--output", tmp_path / "model") == 2
-    assert "pip install 'wmt-transformer[interop]'" in capsys.readouterr().err
+    assert "pip install 'ctranslate2>=4.6'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 

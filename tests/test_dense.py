@@ -41,6 +41,15 @@ def test_products_are_in_the_compute_dtype_and_parameters_in_float32():
     assert jnp.asarray(layer.apply(params, x)).dtype == jnp.bfloat16
 
 
+def test_a_kernel_s_gradient_is_not_rounded_to_the_compute_dtype():
+    # 257 needs nine significant bits, a bfloat16 has eight.
+    layer = dense(ModelConfig(compute_dtype="bfloat16"), 2, bias=False)
+    x = jnp.ones((257, 4))
+    params = layer.init(jax.random.key(0), x)
+    (gradient,) = jax.tree.leaves(jax.grad(lambda p: jnp.asarray(layer.apply(p, x)).sum(dtype=jnp.float32))(params))
+    assert gradient.dtype == jnp.float32 and (np.asarray(gradient) == 257).all()
+
+
 def test_bfloat16_products_are_sums_in_float32_rounded_once():
     random = np.random.default_rng(2)
     a, b = (jnp.asarray(random.normal(size=shape), jnp.bfloat16) for shape in ((2, 5, 64), (2, 64, 7)))

@@ -52,9 +52,9 @@ def test_the_kernels_equal_explicit_attention_in_value_and_gradient(heads, k, v,
 )
 def test_a_tpu_moves_queries_keys_values_and_sums_but_no_scores():
     from wmt_transformer.plan.compiled import uncached
-    from wmt_transformer.plan.topologies import slice_devices
+    from wmt_transformer.plan.topologies import devices_of
 
-    place = SingleDeviceSharding(slice_devices("v5e:2x2")[0])
+    place = SingleDeviceSharding(devices_of("v5e:2x2")[0])
     x = jax.ShapeDtypeStruct((4, 256, 2, 64), jnp.bfloat16, sharding=place)
     mask = jax.ShapeDtypeStruct((4, 1, 1, 256), jnp.bool_, sharding=place)
     with uncached():

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from tests.translators import CONFIG, MODEL, sentence, toy_params, toy_translator, toy_vocabulary
-from wmt_transformer.config import UserError
+from wmt_transformer.config import DecodeConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import batched, beam, lines, sampling
 from wmt_transformer.decode.generate import Translation, Translator
 from wmt_transformer.experiment import to_json
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.platform import tracing_for
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
@@ -143,12 +144,19 @@ def test_every_line_comes_out_in_its_place(translator: Translator, echoed: list[
         assert translator.translate(text) == [normalise(line) for line in text]
 
 
+def test_a_gpu_decodes_more_rows_at_once_unless_told_otherwise():
+    assert batched.batch_tokens(DecodeConfig()) == 4_096
+    with tracing_for("gpu"):
+        assert batched.batch_tokens(DecodeConfig()) == 256 * 4 * 32
+        assert batched.batch_tokens(DecodeConfig(batch_tokens=512)) == 512
+
+
 def test_a_file_of_sentences_takes_few_shapes(translator: Translator, echoed: list[tuple[int, ...]]):
     text = [sentence(i, 1 + i % 14) for i in range(500)]
     assert translator.translate(text) == text
     assert len(set(echoed)) <= 7  # 8, 12, 16, 24, 32, 48 and the rest at the end
-    beam_size = CONFIG.decode.beam_size
-    assert all(rows * beam_size * length <= CONFIG.decode.batch_tokens for rows, length, _ in echoed)
+    beam_size, most = CONFIG.decode.beam_size, batched.batch_tokens(CONFIG.decode)
+    assert all(rows * beam_size * length <= most for rows, length, _ in echoed)
     slots = sum(rows * length for rows, length, _ in echoed)
     assert sum(len(translator.vocabulary.encode(line)) + 1 for line in text) > 0.7 * slots
 
@@ -223,11 +231,11 @@ def test_a_vocabulary_of_another_size_is_refused_with_both_sizes(params: Any, vo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(count=5, beam_size=4), "5 translations were asked of a beam of 4"),
-        (dict(count=0), "0 translations"),
-        (dict(count=1, beam_size=0), "beam_size is 0"),
-        (dict(count=1, alpha=-0.1), "alpha is -0.1"),
-        (dict(count=1, alpha=float("nan")), "alpha is nan"),
+        ({"count": 5, "beam_size": 4}, "5 translations were asked of a beam of 4"),
+        ({"count": 0}, "0 translations"),
+        ({"count": 1, "beam_size": 0}, "beam_size is 0"),
+        ({"count": 1, "alpha": -0.1}, "alpha is -0.1"),
+        ({"count": 1, "alpha": float("nan")}, "alpha is nan"),
     ],
 )
 def test_settings_out_of_range_are_refused(translator: Translator, settings: dict[str, Any], message: str):

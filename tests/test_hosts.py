@@ -1,5 +1,6 @@
 """Several real processes as the hosts of one run (gloo on CPU), against one process that does it all."""
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from commands import ROOT, params_of, run
 from wmt_transformer import checkpoint
 from wmt_transformer.config import UserError
 from wmt_transformer.train import hosts
+from wmt_transformer.train import roll_call as roll_calls
 
 STEPS = 24
 WATCH = ["--train.steps", STEPS, "--train.log_every", 1, "--train.evaluate_every", 8]
@@ -27,7 +29,7 @@ NO_BLEU = ["--train.evaluate_pairs", 0]
 
 
 def launch(processes: int, *arguments: object, devices: int = 1) -> subprocess.Popen:
-    """Starts a command in so many processes; all they write is in one pipe."""
+    """Starts a command in several processes; all they write is in one pipe."""
     words = [sys.executable, "launch/cpu_processes.py", "-n", processes, "--devices", devices, "--", *arguments]
     return subprocess.Popen(
         list(map(str, words)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -142,11 +144,14 @@ def free_port() -> int:
         return one.getsockname()[1] - 1  # the roll call is at the port after it
 
 
-def in_processes(commands: list[list[object]]) -> list[tuple[int, str]]:
-    """Runs the command line so many times at once; returns the exit codes and what was said on standard error."""
+def in_processes(
+    commands: list[list[object]],
+    program: list[str] = ["-m", "wmt_transformer"],  # noqa: B006 - never changed
+) -> list[tuple[int, str]]:
+    """Runs the command line with these arguments, all at once; returns exit codes and what went to standard error."""
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "wmt_transformer.cli", *map(str, command)],
+            [sys.executable, *program, *map(str, command)],
             cwd=ROOT,
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
             stderr=subprocess.PIPE,
@@ -154,7 +159,7 @@ def in_processes(commands: list[list[object]]) -> list[tuple[int, str]]:
         )
         for command in commands
     ]
-    said = [process.communicate(timeout=120)[1] for process in started]
+    said = [process.communicate(timeout=240)[1] for process in started]
     return list(zip([process.returncode for process in started], said, strict=True))
 
 
@@ -239,7 +244,7 @@ def test_when_one_process_is_killed_the_others_end_and_the_run_goes_on_when_star
 
 def roll_call(index: int, count: int, port: int, said: dict[int, str], timeout: float = 5.0) -> None:
     try:
-        hosts.roll_call(("localhost", port), hosts.Hosts("", count, index, timeout))
+        roll_calls.roll_call(("localhost", port), hosts.Hosts("", count, index, timeout))
         said[index] = "go"
     except UserError as error:
         said[index] = str(error)
@@ -269,6 +274,83 @@ def test_a_roll_call_names_all_that_are_missing():
 def test_a_roll_call_refuses_a_process_that_counts_otherwise():
     said = all_said([(0, 3), (1, 2)], timeout=2.0)
     assert "counts 2 instead of 3" in said[0] and said[0] == said[1]
+
+
+def test_a_silent_connection_and_a_stranger_keep_nobody_waiting():
+    port, begin, said = free_port(), time.monotonic(), {}
+    main = threading.Thread(target=roll_call, args=(0, 2, port, said, 20.0))
+    main.start()
+    with contextlib.ExitStack() as open_until_the_end:
+        for words in (None, b"1 2\n", b"GET / HTTP/1.1\r\n\r\n", b'{"index": 1, "count": 2, "run": ""}\n', b"[]\n"):
+            stranger = open_until_the_end.enter_context(connected(port))
+            if words:
+                stranger.sendall(words)
+        roll_call(1, 2, port, said, 20.0)
+        main.join()
+    assert said == {0: "go", 1: "go"} and time.monotonic() - begin < 5
+
+
+def connected(port: int) -> socket.socket:
+    """Connects to the roll call as soon as it listens."""
+    while True:
+        with contextlib.suppress(OSError):
+            return socket.create_connection(("localhost", port))
+        time.sleep(0.02)
+
+
+def test_an_answer_of_a_stranger_is_none():
+    def answer(server: socket.socket) -> None:
+        with contextlib.suppress(OSError), server.accept()[0] as connection:
+            connection.sendall(b"go\n")
+
+    with socket.create_server(("localhost", 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        with pytest.raises(UserError, match="process 0 did not answer"):
+            roll_calls.roll_call(("localhost", server.getsockname()[1]), hosts.Hosts("", 2, 1, 0.1))
+
+
+def test_a_process_of_another_run_is_refused():
+    said: dict[int, str] = {}
+    port = free_port()
+    main = threading.Thread(target=roll_call, args=(0, 2, port, said))
+    main.start()
+    with pytest.raises(UserError, match=r"process 1 of another run came \(theirs, this is \)"):
+        roll_calls.roll_call(("localhost", port), hosts.Hosts("", 2, 1, 5.0, run="theirs"))
+    main.join()
+
+
+def test_process_0_listens_where_the_others_look_for_it_and_nowhere_else():
+    with roll_calls._listen(("127.0.0.1", free_port())) as server:
+        assert server.getsockname()[0] == "0.0.0.0"  # a name of this host's own that no other host can use
+    with roll_calls._listen(("localhost", free_port())) as server:
+        assert server.getsockname()[0] in ("127.0.0.1", "::1")
+
+
+# ---- Waiting for one process
+
+
+@pytest.mark.multihost
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_preparation_that_takes_longer_than_collectives_wait_is_waited_for_and_named(toy):
+    """Process 0 takes 40 s; gloo, over which CPUs exchange numbers, gives up after 30."""
+    script = (
+        "import sys, time\n"
+        "from wmt_transformer import cli\n"
+        "from wmt_transformer.data import runs\n"
+        "from wmt_transformer.train import hosts\n"
+        "prepare, hosts.WAIT_SECONDS = runs.prepare_data, 5.0\n"
+        "def slowly(*arguments):\n"
+        "    if hosts.is_main(): time.sleep(40)\n"
+        "    return prepare(*arguments)\n"
+        "runs.prepare_data = slowly\n"
+        "cli.main(sys.argv[1:])\n"
+    )
+    port = free_port()
+    command = ["train", toy / "toy.py", "--workdir", toy / "slow", *SETTINGS, *NO_BLEU, "--train.steps", 2]
+    ends = in_processes([[*command, *arguments(i, 2, port, timeout=60)] for i in range(2)], ["-c", script])
+    assert [code for code, _ in ends] == [0, 0], ends
+    assert "waiting for process 0: preparing the data" in ends[1][1]
 
 
 @pytest.mark.parametrize(

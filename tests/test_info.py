@@ -54,6 +54,13 @@ def test_a_folder_that_was_only_imported_or_just_begun_is_no_error(copy, capsys)
     assert "not measured yet" in capsys.readouterr().out
 
 
+def test_the_folder_is_named_as_other_verbs_name_it_too(toy, capsys):
+    found = info(capsys, toy / "run")
+    assert run("info", "--workdir", toy / "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == found
+    assert "WORKDIR" in refused(capsys, "info")
+
+
 def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert "holds no run" in refused(capsys, "info", tmp_path)
 

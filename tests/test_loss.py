@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wmt_transformer.train.loss import cross_entropy
+from wmt_transformer.platform import tracing_for
+from wmt_transformer.train.loss import cross_entropy, highest_and_total, highest_and_total_in_one_walk, slice_tokens
 
 VOCABULARY = 11
 RANDOM = np.random.default_rng(0)
@@ -41,10 +42,13 @@ def test_a_hand_computed_smoothed_loss():
     assert sums.loss == pytest.approx(-0.05 * np.log(0.25) - 0.95 * np.log(0.75), abs=1e-6)
 
 
-@pytest.mark.parametrize("slice_tokens", [1, 4, 8, 12, 100])
-def test_any_slicing_gives_the_loss_and_the_gradient_of_the_whole(slice_tokens):
+@pytest.mark.parametrize(
+    ("most", "row_shards"), [(1, 1), (4, 1), (5, 1), (7, 1), (23, 1), (100, 1), (1, 2), (5, 2), (5, 3), (7, 6), (5, 4)]
+)
+def test_any_slicing_gives_the_loss_and_the_gradient_of_the_whole(most, row_shards):
+    # 24 tokens: slices of 5 and 7 do not divide them, and 4 devices do not divide the 6 rows.
     def sliced(states, table):
-        return 3 * cross_entropy(states, table, jnp.asarray(TARGET), 0.1, slice_tokens).loss
+        return 3 * cross_entropy(states, table, jnp.asarray(TARGET), 0.1, most, row_shards).loss
 
     def whole(states, table):
         return 3 * plain_loss(states, table, jnp.asarray(TARGET), 0.1)
@@ -52,6 +56,21 @@ def test_any_slicing_gives_the_loss_and_the_gradient_of_the_whole(slice_tokens):
     got = jax.value_and_grad(sliced, (0, 1))(jnp.asarray(STATES), jnp.asarray(TABLE))
     expected = jax.value_and_grad(whole, (0, 1))(jnp.asarray(STATES), jnp.asarray(TABLE))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, expected)
+
+
+def test_the_walk_that_reads_logits_once_gives_the_same_two_numbers():
+    logits = jnp.asarray(RANDOM.normal(size=(5, 300)) * 30, jnp.float32).at[0, 7].set(-jnp.inf).at[1].set(-1e38)
+    once, twice = highest_and_total_in_one_walk(logits), highest_and_total(logits)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), once, twice)
+    np.testing.assert_allclose(once[0] + jnp.log(once[1]), jax.nn.logsumexp(logits, axis=1), rtol=1e-6)
+    assert not np.isfinite(highest_and_total_in_one_walk(logits.at[2, 3].set(jnp.nan))[1][2])
+
+
+def test_a_gpu_takes_slices_by_their_bytes_and_others_by_their_tokens():
+    assert slice_tokens(37_000) == slice_tokens(1_000) == 512
+    with tracing_for("gpu"):
+        assert 4 * 37_000 * 4_096 <= 4 * 37_000 * slice_tokens(37_000) <= 640e6
+        assert slice_tokens(1_000_000) == 512
 
 
 def test_padding_has_no_loss_and_no_gradient():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -534,18 +535,61 @@ def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tmp_path: Path, capsy
     assert "holds no source.spm" in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers"])
-def test_a_package_that_is_not_installed_is_named_with_its_extra(
-    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def old_torch() -> ModuleType:
+    """Returns a torch whose loader can be made to run code."""
+    module: Any = ModuleType("torch")
+    module.__version__ = "2.5.1+cu124"
+    return module
+
+
+@pytest.mark.parametrize(
+    ("weights", "modules", "message"),
+    [
+        (
+            "pytorch_model.bin",
+            {"torch": None},
+            "torch is not installed, and pytorch_model.bin is read with it",
+        ),
+        ("pytorch_model.bin", {"torch": old_torch()}, "torch 2.5.1+cu124 may run code"),
+        ("model.safetensors", {"safetensors": None, "safetensors.flax": None}, "pip install safetensors"),
+        ("model.safetensors", {"torch": None, "transformers": None}, "cannot read the weights in"),  # asked for neither
+    ],
+)
+def test_only_the_package_that_the_weights_need_is_asked_for(
+    weights: str,
+    modules: dict[str, ModuleType | None],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     (tmp_path / "config.json").write_text(json.dumps(SETTINGS))
-    for name in ("pytorch_model.bin", *MarianVocabulary.FILES):
+    for name in (weights, *MarianVocabulary.FILES):
         (tmp_path / name).write_bytes(b"")
-    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # which is asked for first
-    monkeypatch.setitem(sys.modules, package, None)
-    line = refused(capsys, "import-marian", tmp_path, "--workdir", tmp_path / "run")
-    assert f"{package} is not installed" in line and "pip install 'wmt-transformer[interop]'" in line
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    assert message in refused(capsys, "import-marian", tmp_path, "--workdir", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.interop
+def test_weights_of_every_kind_of_file_are_the_same(transformers: Any, tmp_path: Path):
+    import torch
+
+    model = lively(transformers, seed=3)
+    folders = [tmp_path / name for name in ("one", "several", "bin", "half")]
+    model.save_pretrained(folders[0])
+    model.save_pretrained(folders[1], max_shard_size="8KB")
+    assert (folders[1] / "model.safetensors.index.json").is_file()
+    shutil.copytree(folders[0], folders[2])
+    (folders[2] / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folders[2] / "pytorch_model.bin")
+    model.bfloat16().save_pretrained(folders[3])
+    expected = marian.read(folders[0]).params
+    for folder in folders[1:3]:
+        jax.tree.map(np.testing.assert_array_equal, marian.read(folder).params, expected)
+    halved = marian.read(folders[3]).params
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-8, atol=1e-6), halved, expected)
 
 
 @pytest.mark.interop
@@ -560,7 +604,15 @@ def test_damaged_weights_and_vocabularies_are_one_line_and_leave_nothing(
         assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]
         return line
 
-    assert "transformers cannot load" in broken("model.safetensors", lambda path: path.write_bytes(b"no weights"))
+    assert "cannot read the weights in" in broken("model.safetensors", lambda path: path.write_bytes(b"no weights"))
+    worded = json.dumps({"max_length": "long"})
+    assert "max_length is 'long'" in broken("generation_config.json", lambda path: path.write_text(worded))
+    assert "vocab.json: line 1, column 2 is not JSON" in broken("vocab.json", lambda path: path.write_text("{1"))
+    line = broken("config.json", lambda path: path.write_bytes(b'{"a": "\xff"}'))
+    assert "config.json: byte 8 is not UTF-8" in line
+    narrow = {"d_model": 8, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    line = broken("config.json", lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | narrow)))
+    assert "has the shape" in line and "config.json does not fit" in line
     assert "is not a SentencePiece model" in broken("target.spm", lambda path: path.write_bytes(b"no model"))
     assert "has None as its unk token" in broken("vocab.json", lambda path: path.write_text('{"</s>": 0}'))
     assert "gives 'x' the id 9999" in broken("vocab.json", lambda path: path.write_text('{"x": 9999}'))
@@ -574,7 +626,66 @@ def test_damaged_weights_and_vocabularies_are_one_line_and_leave_nothing(
         del arrays["model.decoder.layers.1.fc2.bias"]
         save_file(arrays, path, {"format": "pt"})
 
-    assert "lack model.decoder.layers.1.fc2.bias (1 arrays" in broken("model.safetensors", without_a_layer)
+    assert "lack model.decoder.layers.1.fc2.bias (1 array is" in broken("model.safetensors", without_a_layer)
+
+
+SEARCHES: dict[str, tuple[object, str]] = {
+    "no_repeat_ngram_size": (2, "no_repeat_ngram_size = 2"),
+    "repetition_penalty": (1.3, "repetition_penalty = 1.3"),
+    "forced_bos_token_id": (7, "forced_bos_token_id = 7"),
+    "suppress_tokens": ([7], "forbids the output [7]"),
+    "begin_suppress_tokens": ([7], "begin_suppress_tokens = [7]"),
+    "bad_words_ids": ([[5, 6]], "forbids the output [5, 6]"),
+    "do_sample": (True, "do_sample = true"),
+    "length_penalty": (-1.0, "length_penalty = -1.0"),
+    "encoder_no_repeat_ngram_size": (3, "encoder_no_repeat_ngram_size = 3"),
+    "sequence_bias": ([[[5], -3.0]], "sequence_bias"),
+}
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_setting_of_their_search_that_we_lack_is_refused_by_its_name(transformers: Any, tmp_path: Path, name: str):
+    value, message = SEARCHES[name]
+    lively(transformers).save_pretrained(tmp_path)
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=re.escape(message)):
+        marian.read(tmp_path)
+    path.rename(tmp_path / "away")  # an older folder says it in config.json
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=re.escape(message)):
+        marian.read(tmp_path)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"max_length": 6, "forced_eos_token_id": 0},
+        {"max_length": 6},
+        {"max_new_tokens": 4, "forced_eos_token_id": 0},
+        {"min_length": 9, "max_length": 40},
+        {"min_new_tokens": 7, "max_length": 40},
+        {"max_length": 30},
+    ],
+    ids=str,
+)
+def test_limits_of_length_are_imported_and_greedy_outputs_are_theirs(
+    transformers: Any, opus: Path, tmp_path: Path, search: dict[str, Any]
+):
+    shutil.copytree(opus, tmp_path / "m")
+    path = tmp_path / "m" / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_beams": 1} | search))
+    tokenizer = transformers.MarianTokenizer.from_pretrained(tmp_path / "m")
+    model = transformers.MarianMTModel.from_pretrained(tmp_path / "m").eval()
+    texts = TEST[:4]
+    theirs = tokenizer.batch_decode(
+        model.generate(**tokenizer(texts, return_tensors="pt", padding=True)), skip_special_tokens=True
+    )
+    assert marian.import_run(tmp_path / "m", tmp_path / "run").decode.beam_size == 1
+    assert Translator.load(tmp_path / "run").translate(texts) == [" ".join(text.split()) for text in theirs]
 
 
 @pytest.mark.interop

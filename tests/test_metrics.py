@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from wmt_transformer.train import metrics
-from wmt_transformer.train.development import Losses
+from wmt_transformer.train.development import Patience
 
 
 def write_run(workdir: Path, steps: range, resumed_from: int = 0, loss: float = 1.0) -> None:
@@ -31,11 +31,11 @@ def test_sums_of_unequal_batches_weigh_every_token_the_same():
 
 
 def test_a_run_is_out_of_patience_when_no_new_loss_is_below_the_older_ones():
-    losses = Losses([], patience=2)
+    patience = Patience([], evaluations=2)
     for loss, done in ((3.0, False), (math.nan, False), (2.5, False), (2.6, False), (2.5, True), (2.4, False)):
-        losses.add(loss)
-        assert losses.out_of_patience() == done, loss
-    assert not Losses([1.0] * 9, patience=0).out_of_patience()
+        patience.add(loss)
+        assert patience.is_over() == done, loss
+    assert not Patience([1.0] * 9, evaluations=0).is_over()
 
 
 def test_early_stopping_reads_the_losses_of_the_run_so_far_and_not_its_scores(tmp_path: Path):
@@ -44,7 +44,7 @@ def test_early_stopping_reads_the_losses_of_the_run_so_far_and_not_its_scores(tm
             writer.write(step, {"dev/loss": loss, "dev/bleu": 0.0, "dev/score": 0.0})
     so_far = metrics.dev_losses(tmp_path)
     assert so_far == [3.0, math.inf, 2.0]
-    assert not Losses(so_far, patience=1).out_of_patience()  # the score has never moved, and the loss has
+    assert not Patience(so_far, evaluations=1).is_over()  # the score has never moved, and the loss has
 
 
 def test_perplexity_is_the_exponential_and_a_diverged_loss_is_infinite():
@@ -130,6 +130,19 @@ def test_without_a_terminal_each_report_is_one_plain_line_on_standard_error(
     assert out == ""
     assert err.splitlines()[0].startswith("step 100/200  loss 3.142  7,123 tokens/s  left 0:00:")
     assert err.splitlines()[1:] == ["dev [bleu] 12.3"]
+
+
+def test_without_a_terminal_the_first_step_and_a_step_after_a_long_silence_are_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with metrics.ProgressBar(total_steps=200, step=50) as bar:
+        for clock[0], step in ((20.0, 51), (21.0, 52), (49.0, 53), (51.0, 54), (52.0, 55)):
+            bar.advance(step)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 51/200", "step 54/200"]
+    assert "20 s since the start" in lines[0]
 
 
 def test_on_a_terminal_the_bar_shows_steps_loss_and_speed(monkeypatch: pytest.MonkeyPatch):

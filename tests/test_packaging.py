@@ -64,7 +64,9 @@ def imported(path: Path, only_at_module_level: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} uses a relative import; the house writes them out"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        if not (only_at_module_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        later |= isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"  # which no run imports
+        if not (only_at_module_level and later):
             pending += ast.iter_child_nodes(node)
     return names
 

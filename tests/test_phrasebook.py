@@ -449,7 +449,7 @@ def test_subordinate_clauses_end_in_a_finite_verb(train):
     finite = {form for usage in [*VERBS.values(), *DITRANSITIVE] for form in _finite(usage.verb)}
     finite |= {form for special in (phrasebook_words.PUT, phrasebook_words.TRAVEL) for form in _finite(special)}
     finite |= {form for modal in MODALS for form in modal.de}
-    finite |= set(["ist", "sind", "bin", "hat", "haben", "habe", "regnet", "schneit"])
+    finite |= {"ist", "sind", "bin", "hat", "haben", "habe", "regnet", "schneit"}
     clauses = [
         re.split(r", (?:dass|weil|ob) ", sentence.de)[1].rstrip(".")
         for sentence in train

@@ -16,7 +16,7 @@ from wmt_transformer.config import Config, DataConfig, MeshConfig, ModelConfig, 
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.data.shapes import Shape
 from wmt_transformer.model.transformer import Transformer
-from wmt_transformer.plan import compiled, hlo, report, roofline
+from wmt_transformer.plan import compiled, hlo, report, roofline, topologies
 from wmt_transformer.train import chips
 from wmt_transformer.train.step import loss_sums
 
@@ -132,15 +132,13 @@ def test_model_flops_of_base_and_big_are_six_a_parameter_and_token_and_attention
 
 
 def test_the_roofline_is_the_slowest_of_arithmetic_memory_and_transfers():
-    limit = chips.Peak(flops=100.0, memory=1, bandwidth=10.0, interconnect=5.0)
+    limit = chips.Peak(100.0, 1, 10.0, chips.Link("link", 5.0, ""))
     moved = {"all-reduce": {"count": 1, "bytes": 10}, "all-gather": {"count": 2, "bytes": 5}}
-    assert roofline.roofline(200.0, 30.0, moved, limit) == {"compute": 2.0, "memory": 3.0, "interconnect": 5.0}
-    assert report.goal(3600, 5.0, number=4, price=1.5) == {
-        "steps": 3600,
-        "hours": 5.0,
-        "chip_hours": 20.0,
-        "cost": 30.0,
-    }
+    parts = {"compute": 2.0, "memory": 3.0, "interconnect": 5.0, "network": 0.0}
+    assert roofline.roofline(200.0, 30.0, moved, limit) == parts
+    hours = {"steps": 3600, "hours": 5.0, "chip_hours": 20.0, "cost": 30.0}
+    assert report.goal(3600, 5.0, None, number=4, price=1.5) == {**hours, "likely_hours": None, "likely_cost": None}
+    assert report.goal(3600, 5.0, 8.0, number=4, price=1.5) == {**hours, "likely_hours": 8.0, "likely_cost": 48.0}
 
 
 def test_a_compile_for_one_device_says_what_its_share_of_the_state_takes():
@@ -159,10 +157,16 @@ def test_a_compile_for_one_device_says_what_its_share_of_the_state_takes():
 
 def test_what_does_not_fit_gets_a_setting_that_would():
     full = {"parameters": 40, "optimizer": 80, "program": 0, "activations": 10, "total": 130}
-    assert report.suggestion(full, 100, tiny(), devices=4) == "--mesh.fsdp 4"
-    assert "larger slice" in report.suggestion(full, 100, tiny(), devices=1)
-    deep = {"parameters": 5, "optimizer": 5, "program": 0, "activations": 200, "total": 210}
-    assert report.suggestion(deep, 100, tiny(train=TrainConfig(accumulation=2)), devices=1) == "--train.accumulation 8"
+    assert report.suggestion(full, 100, tiny(), devices=4, whole=100) == "--mesh.fsdp 4"
+    assert "more chips" in report.suggestion(full, 100, tiny(), devices=1, whole=100)
+    deep, halved = (
+        {"parameters": 5, "optimizer": 5, "program": 0, "activations": 200, "total": 210},
+        tiny(train=TrainConfig(accumulation=2)),
+    )
+    assert report.suggestion(deep, 100, halved, devices=1, whole=100) == "--train.accumulation 8"
+    # A card has more than JAX takes of it unless it is told to.
+    assert report.suggestion(deep, 170, halved, devices=1, whole=225).startswith("XLA_PYTHON_CLIENT_MEM_FRACTION=0.95")
+    assert report.suggestion(deep, 165, halved, devices=1, whole=220) == "--train.accumulation 4"
 
 
 def test_a_program_that_libtpu_refuses_as_too_large_still_says_how_large():
@@ -176,7 +180,7 @@ def test_a_program_that_libtpu_refuses_as_too_large_still_says_how_large():
 
 
 def test_the_log_gives_the_share_of_a_known_chip_s_peak(toy, tmp_path, monkeypatch, capsys):
-    peak = chips.Peak(flops=1e9, memory=1, bandwidth=1.0, interconnect=1.0)
+    peak = chips.Peak(1e9, 1, 1.0, chips.Link("link", 1.0, ""))
     monkeypatch.setitem(chips.PEAKS, jax.devices()[0].device_kind, peak)
     assert run("train", toy / "toy.py", "--workdir", tmp_path, "--data.num_shapes", 1) == 0
     assert "  MFU " in capsys.readouterr().err
@@ -197,15 +201,26 @@ def test_an_unknown_chip_has_no_utilisation_and_cores_are_not_chips(toy):
     assert chips.count(cores) == 4 and chips.count(jax.devices()) == jax.device_count()
 
 
-@pytest.mark.parametrize("topology", ["v9:2x2", "v5e", "v5e:2xx2"])
-def test_an_unknown_topology_lists_the_families(capsys, topology):
-    assert "v5e:4x4" in refused(capsys, "plan", "multi30k_en_de", "--topology", topology)
-    assert "1 or even" in refused(capsys, "plan", "multi30k_en_de", "--topology", "v5e:3x3")
+@pytest.mark.parametrize("topology", ["v9:2x2", "v5e", "v5e:2xx2", "k80:8", "h100", "h100:2x2x2", "h100:-1"])
+def test_an_unknown_topology_lists_what_there_is(capsys, topology):
+    said = refused(capsys, "plan", "multi30k_en_de", "--topology", topology)
+    assert "v5e:4x4" in said and "h100:8" in said and "rtx4090:8" in said
 
 
-def test_without_libtpu_the_extra_is_named(capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
+@pytest.mark.parametrize(
+    ("topology", "reason"),
+    [("v5e:3x3", "1 or even"), ("h100:0", "from 1 to 16"), ("l4:17", "l4:2x8"), ("l4:0x8", "to 16")],
+)
+def test_a_number_of_chips_that_there_is_not_is_told_before_anything_is_compiled(capsys, topology, reason):
+    assert reason in refused(capsys, "plan", "multi30k_en_de", "--topology", topology)
+
+
+def test_without_a_compiler_the_extra_is_named(capsys, monkeypatch):
+    for module in ("libtpu", "jax_cuda12_plugin", "jax_cuda13_plugin"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
     assert "[tpu]" in refused(capsys, "plan", "multi30k_en_de", "--topology", "v5e:2x2")
+    said = refused(capsys, "plan", "multi30k_en_de", "--topology", "h100:8")
+    assert "[cuda]" in said and "3 GB" in said
 
 
 needs_libtpu = pytest.mark.skipif(
@@ -218,6 +233,13 @@ def test_meshes_and_batches_that_do_not_fit_the_slice_are_one_line(capsys):
     ask = ("plan", "multi30k_en_de", "--topology", "v5e:2x2")
     assert "does not multiply to the 4 devices" in refused(capsys, *ask, "--mesh.data", 3)
     assert "--data.batch_multiple 6" in refused(capsys, *ask, "--data.batch_multiple", 6)
+
+
+@needs_libtpu
+@pytest.mark.parametrize("topology", sorted(topologies.SLICES.items()))
+def test_every_family_of_slices_is_known_to_libtpu_and_to_the_table_of_chips(topology):
+    devices = topologies.devices_of(":".join(topology))
+    assert devices[0].device_kind in chips.PEAKS and devices[0].platform == "tpu"
 
 
 @needs_libtpu
@@ -234,5 +256,6 @@ def test_a_plan_for_four_chips_sums_gradients_once_and_splits_the_state():
     kept = 4 * (5 * 2 * 16 + 2 * (32 + 16))
     assert split["memory_bytes"]["parameters"] == (parameters - kept) // 4 + kept
     assert split["collectives"]["all-gather"]["bytes"] > 0
+    assert split["kernels_per_step"] is None and split["likely_seconds"] is None and split["machines"] == 1
     asked = {"fits", "memory_bytes", "flops_per_step", "bytes_per_step", "roofline_seconds", "compile_seconds"}
     assert asked <= set(json.loads(json.dumps(split)))

@@ -232,8 +232,8 @@ def test_a_failure_leaves_the_folder_as_it_was(data, tmp_path, monkeypatch):
         patched.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             prepare(larger, folder, quiet)
-    with pytest.raises(UserError, match="at most"):
-        prepare(dataclasses.replace(data, vocabulary_size=50_000), folder, quiet)
+    with pytest.raises(UserError, match="bytes and characters alone"):
+        prepare(dataclasses.replace(data, vocabulary_size=50), folder, quiet)
     assert contents(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == ["data"]
 
@@ -282,3 +282,20 @@ def test_a_large_vocabulary_takes_four_bytes_a_token(tmp_path):
     tokens.write(tmp_path, "train", [ids])
     source, target = tokens.TokenPairs.open(tmp_path, "train", "uint32").pair(0)
     assert source.tolist() == [70_000, EOS] and target.tolist() == [65_536, EOS]
+
+
+def test_a_small_text_gets_the_vocabulary_that_it_supports_and_is_told(data, tmp_path):
+    lines: list[str] = []
+    prepared = prepare(dataclasses.replace(data, vocabulary_size=6000), tmp_path / "data", lines.append)
+    assert 330 < len(prepared.vocabulary) < 500
+    told = f"the text supports {len(prepared.vocabulary)} pieces, fewer than data.vocabulary_size 6,000"
+    assert any(told in line for line in lines)
+    prepare(dataclasses.replace(data, vocabulary_size=6000), tmp_path / "data", lines.append)
+    assert lines[-1].endswith("is up to date")
+
+
+def test_a_corpus_without_a_test_set_is_prepared(data, tmp_path):
+    prepared = prepare(dataclasses.replace(data, test_files=()), tmp_path / "data", quiet)
+    assert (len(prepared.dev_text), prepared.test_text) == (3, [])
+    with pytest.raises(UserError, match=r"dev_files names 0 files"):
+        prepare(dataclasses.replace(data, dev_files=()), tmp_path / "other", quiet)

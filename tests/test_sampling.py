@@ -16,7 +16,7 @@ from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 BATCH, LENGTH, VOCABULARY = 8, 12, 9
 LIMITS = [12, 12, 12, 12, 5, 3, 1, 0]
-SETTINGS: Any = dict(max_length=LENGTH, bos=BOS, eos=EOS, pad=PAD)
+SETTINGS: Any = {"max_length": LENGTH, "bos": BOS, "eos": EOS, "pad": PAD}
 # Logits by sentence, position, the token before the last (kept in the cache) and the last.
 TABLE = np.random.default_rng(0).normal(0.0, 2.0, (BATCH, LENGTH, *[VOCABULARY] * 3)).astype(np.float32)
 

@@ -1,5 +1,6 @@
 """The mesh and its rule table: eight simulated devices against one, and how much of the state each one holds."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from wmt_transformer.config import MeshConfig, UserError
-from wmt_transformer.train.sharding import make_mesh, shardings
+from wmt_transformer.train.sharding import arranged, make_mesh, shardings
 
 MESHES = {
     "data 8": MeshConfig(data=8),
@@ -77,3 +78,69 @@ def test_sizes_that_do_not_multiply_to_the_devices_are_refused_with_their_flags(
     for sizes, found in (({"data": 3}, "--mesh.data 3"), ({"fsdp": 2}, "--mesh.fsdp 2"), ({"tensor": -1}, "at most")):
         with pytest.raises(UserError, match=found):
             make_mesh(MeshConfig(**sizes))
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeChip:
+    """What a mesh asks of a TPU chip that is not there."""
+
+    id: int
+    device_kind: str
+    coords: tuple[int, int, int]
+    process_index: int
+    slice_index: int = 0
+    core_on_chip: int = 0
+    platform: str = "tpu"
+
+
+def fake_slices(kind: str, sides: tuple[int, int, int], slices: int = 1) -> list[FakeChip]:
+    """Returns the chips of slices, in each of whose hosts there is a square of 2 x 2 chips."""
+    width, height, depth = sides
+    places = [(x, y, z) for z in range(depth) for y in range(height) for x in range(width)]
+    squares = sorted({(z, y // 2, x // 2) for x, y, z in places})
+    return [
+        FakeChip(
+            number * len(places) + index,
+            kind,
+            (x, y, z),
+            number * len(squares) + squares.index((z, y // 2, x // 2)),
+            number,
+        )
+        for number in range(slices)
+        for index, (x, y, z) in enumerate(places)
+    ]
+
+
+TOPOLOGIES = {
+    "v5e": ("TPU v5 lite", (4, 4, 1)),
+    "v6e": ("TPU v6 lite", (4, 4, 1)),
+    "v5p": ("TPU v5", (2, 2, 4)),
+    "v4": ("TPU v4", (4, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("slices", [1, 2, 4])
+@pytest.mark.parametrize("family", TOPOLOGIES)
+@pytest.mark.parametrize(
+    "config",
+    [MeshConfig(), MeshConfig(fsdp=8), MeshConfig(data=1, fsdp=-1), MeshConfig(tensor=2), MeshConfig(fsdp=2, tensor=4)],
+    ids=lambda config: f"{config.data} {config.fsdp} {config.tensor}",
+)
+def test_every_family_of_slices_has_a_mesh_in_which_hosts_read_neighbouring_rows(family, slices, config):
+    kind, sides = TOPOLOGIES[family]
+    chips = fake_slices(kind, sides, slices)
+    mesh = arranged(config, chips)
+    assert sorted(chip.id for chip in mesh.flatten()) == list(range(len(chips)))
+    rows = mesh.reshape(-1, mesh.shape[-1])
+    for host in {chip.process_index for chip in chips}:
+        mine = [index for index, row in enumerate(rows) if host in {chip.process_index for chip in row}]
+        assert mine == list(range(mine[0], mine[-1] + 1))
+    # What shares heads and vocabulary exchanges most: it never leaves a slice.
+    assert all(len({chip.slice_index for chip in row}) == 1 for row in rows)
+
+
+def test_any_number_of_slices_is_shared_by_some_axis():
+    chips = fake_slices("TPU v5 lite", (4, 4, 1), slices=3)
+    assert arranged(MeshConfig(fsdp=16), chips).shape == (3, 16, 1)
+    across = arranged(MeshConfig(data=1, fsdp=48), chips)[0, :, 0]
+    assert [chip.slice_index for chip in across] == [0] * 16 + [1] * 16 + [2] * 16

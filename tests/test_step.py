@@ -12,7 +12,7 @@ from wmt_transformer.special_tokens import EOS
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh, place_batch
 from wmt_transformer.train.state import initial_state
-from wmt_transformer.train.step import gradients, make_eval_step, make_train_step
+from wmt_transformer.train.step import gradients, make_eval_step, make_train_step, norm_of
 
 BATCH = Batch(
     np.asarray(fakes.random_tokens(0, 8, 7, [7, 5, 2, 7, 3, 7, 7, 0])),
@@ -31,6 +31,15 @@ def test_accumulated_gradients_equal_those_of_one_batch(norm_position):
     assert float(sums.tokens) == 6 + 4 + 6 + 1 + 6 + 2 + 6
     np.testing.assert_allclose(sums, same_sums, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
+
+
+def test_the_norm_is_the_root_of_all_squares_whatever_the_shapes():
+    random = np.random.default_rng(0)
+    shapes = [(3, 4), (4,), (3, 4), (), (4, 3), (4,)]
+    leaves = [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes]
+    expected = np.linalg.norm(np.concatenate([np.ravel(leaf) for leaf in leaves]))
+    np.testing.assert_allclose(norm_of({"a": leaves[:2], "b": leaves[2:]}), expected, rtol=1e-6)
+    assert not np.isfinite(norm_of([*leaves, jnp.array(jnp.nan)]))
 
 
 def test_two_sentences_in_a_row_give_the_gradient_of_two_rows():

@@ -1,6 +1,7 @@
 """Tokens that one can see: every byte of the text is some token's, and characters are never torn."""
 
 import html
+import io
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.console
 from commands import refused, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,6 +88,16 @@ def test_a_page_shows_markup_as_text_and_needs_nothing_else(words: Vocabulary):
     page = tokens.page("<script>alert(1)</script> &amp; {x}", [tokens.view(words, "<script>&amp; {x}", "<b>")])
     assert "<script" not in page and "<b>&lt;" in page and "http" not in page
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["&lt;b&gt;"]
+
+
+def test_control_characters_and_marks_of_direction_are_shown_and_not_obeyed(words: Vocabulary):
+    seen = tokens.view(words, "a\u202eb [bold]", "\x1b[31m")
+    page = tokens.page("\x1b\u202e", [seen])
+    assert not {"\x1b", "\u202e"} & set(page) and "<U+202E>" in html.unescape(page)
+    out = io.StringIO()
+    rich.console.Console(file=out, markup=False, width=100).print(tokens.terminal([seen]))
+    shown = out.getvalue()
+    assert not {"\x1b", "\u202e"} & set(shown) and "[bold]" in shown.replace("│", "") and "<U+001B>[31m" in shown
 
 
 def test_a_notebook_shows_the_page_in_a_frame(words: Vocabulary):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.layers import sinusoids
+from wmt_transformer.model.layers import relu, sinusoids
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import EOS
 
@@ -113,6 +113,14 @@ def test_fused_and_explicit_attention_give_the_same_model():
     options = {"train": True, "rngs": {"dropout": jax.random.key(0)}}
     expected = fakes.apply(model, params, SOURCE, TARGET, **options)
     np.testing.assert_allclose(fakes.apply(fused, params, SOURCE, TARGET, **options), expected, atol=1e-5)
+
+
+def test_the_relu_that_forgets_its_input_has_the_value_and_gradient_of_another():
+    x = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0])
+    for value, gradient in zip(
+        *(jax.vmap(jax.value_and_grad(function))(x) for function in (relu, jax.nn.relu)), strict=True
+    ):
+        np.testing.assert_array_equal(value, gradient)
 
 
 def test_a_changed_future_token_changes_no_earlier_prediction():

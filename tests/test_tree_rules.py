@@ -55,7 +55,7 @@ def compiled_search(table: jax.Array, rules: TreeRules, beam_size: int, greedy: 
     def step(tokens: jax.Array, cache: None, index: jax.Array) -> tuple[jax.Array, None]:
         return table[index, tokens], cache
 
-    options: Any = dict(max_length=len(table), bos=BOS, eos=EOS, pad=PAD, alpha=0.0, rules=rules)
+    options: Any = {"max_length": len(table), "bos": BOS, "eos": EOS, "pad": PAD, "alpha": 0.0, "rules": rules}
     if greedy:
         return sampling.generate(step, None, rules.limits, **options)
     return beam.search(step, None, rules.limits, beam_size=beam_size, **options)

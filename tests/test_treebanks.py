@@ -75,8 +75,6 @@ def test_files_of_trees_are_plain_or_gz_one_a_line_or_not_and_names_may_have_a_s
     settings = {"corpus": "trees", "path": str(tmp_path), "train_files": ("a*",), "dev_files": ("a1.mrg",)}
     assert load("train", **settings) == [tree(n) for n in (1, 2, 3, 4)]
     assert load("dev", **settings) == [tree(1), tree(2)]
-    with pytest.raises(UserError, match=r"data\.test_files is empty"):
-        load("test", **settings)
     with pytest.raises(UserError, match=r"there is no file .*b\*\.trees"):
         load("train", corpus="trees", path=str(tmp_path), train_files=("b*.trees",))
     found = [path.name for path in corpora.files(DataConfig(target="tree", **settings))]
@@ -169,8 +167,14 @@ def test_text_that_is_tokenised_already_stays_as_it_is():
     assert tokenize(text) == text.split()
 
 
+def test_slashes_and_asterisks_have_a_backslash_in_the_penn_treebank_alone():
+    text = "3 1/2 and/or a\\/b *"
+    assert tokenize(text) == ["3", "1\\/2", "and\\/or", "a\\/b", "\\*"]
+    assert tokenize(text, "trees") == text.split()
+
+
 def test_craft_splits_hyphens_and_slashes_and_keeps_square_brackets():
-    words = tokenize("The p53-/- wild-type mice [14-17] (5 mg/ml) anti-rabbit 2-fold http://a.b/c-d.", biomedical=True)
+    words = tokenize("The p53-/- wild-type mice [14-17] (5 mg/ml) anti-rabbit 2-fold http://a.b/c-d.", "craft")
     expected = "The p53 - / - wild - type mice [ 14 - 17 ] -LRB- 5 mg / ml -RRB- anti-rabbit 2-fold http://a.b/c-d ."
     assert " ".join(words) == expected
 
@@ -180,3 +184,23 @@ def test_words_are_leaves_that_brackets_can_hold_and_punctuation_has_its_tag():
     assert [str(leaf) for leaf in leaves(text.split())] == [
         "(XX -LRB-see)", "(XX Fig.3-LRB-a-RRB-)", "(, ,)", "(XX \u201cthere\u201d)", "(: ;)", "(XX ok)"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("leaves", ["XX", "numbers"])
+def test_a_word_or_label_with_a_no_break_space_is_one_word_or_label(tmp_path, leaves):
+    (tmp_path / "a.trees").write_text("(S (NP\u00a0X (CD 10\u00a0000) (NN cats)) (VP (VBP sleep)))\n")
+    data = DataConfig(corpus="trees", target="tree", path=str(tmp_path), train_files=("a.trees",), tree_leaves=leaves)
+    ((words, tree),) = corpora.load(data, "train")
+    source, target = corpora.spelling(data)(words, tree)
+    numbered = leaves == "numbers"
+    assert source == ("X1 10\u00a0000 X2 cats X3 sleep" if numbered else "10\u00a0000 cats sleep")
+    first, second, third = ("X1", "X2", "X3") if numbered else ("XX",) * 3
+    assert target.split() == ["(S", "(NP_X", first, second, ")NP_X", "(VP", third, ")VP", ")S"]
+
+
+def test_a_treebank_without_a_test_set_has_none(tmp_path):
+    (tmp_path / "a.trees").write_text("(S (NN cats))\n")
+    data = DataConfig(corpus="trees", target="tree", path=str(tmp_path), train_files=("a.trees",))
+    assert list(corpora.load(data, "test")) == []
+    with pytest.raises(UserError, match="dev_files is empty"):
+        list(corpora.load(data, "dev"))

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import warnings
+import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from matplotlib import image
 
 from wmt_transformer.visualize import attention, learning_curves
+from wmt_transformer.visualize.letters import visible
 
 
 def dark(path: Path) -> np.ndarray:
@@ -103,4 +106,54 @@ def test_drawing_leaves_no_figure_open_and_does_not_choose_a_backend(tmp_path: P
 def test_heads_are_laid_out_near_three_to_two(heads: int, columns: int):
     # By hand: a map of 20 by 23 is 6.8 by 7.84 inches, so four in a row would be 3.5 : 1 and two by two are 0.9 : 1.
     figure = attention.heat_map(attention.Maps(["q"] * 23, ["k"] * 20, np.zeros((1, heads, 23, 20), np.float32)))
-    assert len(figure.axes) == heads and figure.axes[0].get_gridspec().ncols == columns
+    grid = figure.axes[0].get_gridspec()
+    assert grid is not None and len(figure.axes) == heads and grid.ncols == columns
+
+
+# ---- Users' text means nothing
+
+ODD = ["$5", "and", "$6", "$$", "\\frac", "_x^2", "[bold]", "\x1b[31m", "\u202eevil", "\u0301x", "שלום", "<b>&"]
+
+
+def texts(figure) -> list:
+    panel = figure.axes[0]
+    return [*panel.get_xticklabels(), *panel.get_yticklabels()]
+
+
+def test_no_text_is_a_formula_or_an_instruction_in_a_picture(tmp_path: Path):
+    maps = attention.Maps(ODD, ODD, np.full((1, 1, len(ODD), len(ODD)), 0.5))
+    figure = attention.heat_map(maps, title=" ".join(ODD))
+    shown = [one.get_text() for one in texts(figure)]
+    assert shown[: len(ODD)] == ["$5", "and", "$6", "$$", *map(visible, ODD[4:])]
+    assert [one._preprocess_math(one.get_text())[1] for one in texts(figure)] == [False] * 2 * len(ODD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a machine may have no font with Hebrew letters
+        for kind in ("png", "svg"):
+            figure.savefig(tmp_path / f"map.{kind}", dpi=40)
+    document = (tmp_path / "map.svg").read_text(encoding="utf-8")
+    xml.etree.ElementTree.fromstring(document)
+    assert "\x1b" not in document
+
+
+def test_a_run_of_any_name_is_in_the_legend_of_the_learning_curves(tmp_path: Path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.append(figure))
+    runs = [write_run(tmp_path / name, [{"step": 1, "dev/loss": 2.0}]) for name in ("_first", "$a$", "$$")]
+    learning_curves.plot(runs, tmp_path / "curves.png")
+    legend = drawn[0].axes[1].get_legend().get_texts()
+    assert [one.get_text() for one in legend] == [" _first", "$a$", "$$"]
+    assert not any(one._preprocess_math(one.get_text())[1] for one in legend)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ē 日本 שלום \U0001f469\u200d\U0001f469", "plain ē 日本 שלום \U0001f469\u200d\U0001f469"),
+        ("a\x00b\tc\x7f\x9b", "a<U+0000>b<U+0009>c<U+007F><U+009B>"),
+        ("\u202eabc\u2066", "<U+202E>abc<U+2066>"),
+        ("\u0301a\u0301", "\u25cc\u0301a\u0301"),
+        ("\udc80", "\ufffd"),
+    ],
+)
+def test_every_character_is_seen(text: str, shown: str):
+    assert visible(text) == shown

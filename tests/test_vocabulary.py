@@ -136,3 +136,32 @@ def test_sentencepiece_keeps_silent(tmp_path, capfd):
     with pytest.raises(UserError):
         vocabulary.train(SENTENCES, tmp_path / "v.model", 9000)
     assert capfd.readouterr() == ("", "")
+
+
+def test_lines_that_sentencepiece_leaves_out_are_trained_on_all_the_same(tmp_path):
+    # A line of 70,000 bytes without a space, one with spaces, one with the character that it keeps for itself.
+    for name, lines in {
+        "long": ["zebra" * 14_000] * 5,
+        "words": [" ".join(["zebra"] * 14_000)],
+        "reserved": ["zebra\u2585zebra zebra"] * 20,
+    }.items():
+        words = vocabulary.train([*SENTENCES, *lines], tmp_path / name, 320)
+        assert any("zebr" in piece for piece in words.ids()), name
+    cut = list(vocabulary._trainable(["ü" * 100_000, "a " * 50_000]))
+    assert all(len(part.encode()) <= vocabulary.LONGEST_LINE for part in cut)
+    assert "".join(cut).replace(" ", "") == "ü" * 100_000 + "a" * 50_000
+
+
+def test_a_vocabulary_of_another_program_is_refused(tmp_path):
+    import io
+
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES), model_writer=written, vocab_size=60, minloglevel=2
+    )
+    (tmp_path / "theirs.model").write_bytes(written.getvalue())
+    with pytest.raises(UserError, match=r"theirs\.model is another program's .* are \(-1, 1, 2, 0\) there"):
+        Vocabulary.load(tmp_path / "theirs.model")
+    (tmp_path / "empty.model").write_bytes(b"")
+    with pytest.raises(UserError, match=r"empty\.model is not a SentencePiece model"):
+        Vocabulary.load(tmp_path / "empty.model")

@@ -9,6 +9,9 @@ completion), evaluate (bleu, perplexity), cli.
 
     from wmt_transformer import LanguageModel
     LanguageModel.load("runs/shakespeare").generate_text("ROMEO:", 100, temperature=0.8)
+
+    from wmt_transformer import Parser
+    Parser.load("runs/penn").parse(["The cat sees a dog."])[0].tree
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wmt_transformer.decode.completion import LanguageModel as LanguageModel
     from wmt_transformer.decode.generate import Translator as Translator
+    from wmt_transformer.decode.parse import Parser as Parser
 
 __version__ = "0.1.0"
 
@@ -30,4 +34,8 @@ def __getattr__(name: str) -> Any:
         from wmt_transformer.decode.completion import LanguageModel
 
         return LanguageModel
+    if name == "Parser":
+        from wmt_transformer.decode.parse import Parser
+
+        return Parser
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

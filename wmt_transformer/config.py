@@ -1,8 +1,8 @@
 """Every setting of a run, as frozen dataclasses; the defaults are the paper's base model.
 
-This is the schema alone. How a config is found by name, changed by command-line options and kept in the folder of a
-run is in `experiment.py`. Sections and tables in the comments are those of "Attention Is All You Need"
-(arXiv 1706.03762).
+This is the schema alone: each setting with its default, its range and its meaning, and a check of every value when it
+is given. How a config is found by name, changed by command-line options and kept in the folder of a run is in
+`experiment.py`. Sections and tables in the comments are those of "Attention Is All You Need" (arXiv 1706.03762).
 
 This file imports nothing heavy: `--help` and error messages do not wait for JAX.
 """
@@ -10,8 +10,10 @@ This file imports nothing heavy: `--help` and error messages do not wait for JAX
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Mapping
 from typing import Literal
+
+from wmt_transformer.ranges import AtLeastZero, Count, CountOrZero, Positive, Share, Size, kinds, mistake
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
@@ -21,72 +23,88 @@ class UserError(Exception):
     """A mistake that the user can mend. The command line prints its one line and exits with code 2."""
 
 
+class Checked:
+    """A section of a config. Raises UserError for a value of another type than its field's, or out of its range."""
+
+    def __post_init__(self) -> None:
+        check(type(self), vars(self))
+
+
+def check(section: type, values: Mapping[str, object]) -> None:
+    """Raises UserError for the first value that a field of the section cannot have."""
+    for field, value in values.items():
+        if expected := mistake(value, kinds(section)[field]):
+            name = f"{section.__name__.removesuffix('Config').lower()}.{field}".removeprefix(".")
+            raise UserError(f"{name} is {value!r}; it must be {expected}")
+
+
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """The Transformer of §3, with every knob that Table 3 turns."""
 
     architecture: Literal["encoder_decoder", "decoder_only"] = "encoder_decoder"
-    """The paper's, which translates; or its decoder without cross-attention, a language model."""
-    vocabulary_size: int = 37000
-    """Pieces in the shared vocabulary; the model's size follows the vocabulary that was really trained."""
-    num_layers: int = 6
-    """N: layers in the encoder, and as many in the decoder."""
-    num_decoder_layers: int | None = None
-    """Layers in the decoder where it is not as deep as the encoder; None is as deep, as in the paper."""
-    d_model: int = 512
+    """The paper's model, which translates, or its decoder without cross-attention, a language model."""
+    vocabulary_size: Count = 37000
+    """Pieces in the shared vocabulary; training sets it to the size of the vocabulary that was prepared."""
+    num_layers: Count = 6
+    """N: layers in the encoder, and in the decoder unless num_decoder_layers says otherwise."""
+    num_decoder_layers: Count | None = None
+    """Layers in the decoder; None: as many as in the encoder, as in the paper."""
+    d_model: Count = 512
     """Width of embeddings and of every sub-layer's output."""
-    d_ff: int = 2048
+    d_ff: Count = 2048
     """Width of the feed-forward network's hidden layer (§3.3)."""
     activation: Literal["relu", "swish", "gelu"] = "relu"
     """max(0, x) as in equation 2, x · sigmoid(x) as in Marian's models, or x · Φ(x) (by tanh) as in GPT-2's."""
-    num_heads: int = 8
+    num_heads: Count = 8
     """h: parallel attention heads (§3.2.2)."""
-    d_k: int = 64
+    d_k: Count = 64
     """Width of one head's queries and keys."""
-    d_v: int = 64
+    d_v: Count = 64
     """Width of one head's values."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """Residual dropout: on every sub-layer's output and on embeddings plus positions (§5.4)."""
-    attention_dropout: float = 0.0
+    attention_dropout: Share = 0.0
     """Dropout on the attention weights (not in the paper; tensor2tensor's later presets use 0.1)."""
-    relu_dropout: float = 0.0
+    relu_dropout: Share = 0.0
     """Dropout after the ReLU (not in the paper; tensor2tensor's later presets use 0.1)."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """Positional encoding (§3.5; Table 3 row E uses learned)."""
     sinusoid_layout: Literal["interleaved", "concatenated"] = "interleaved"
-    """Sines and cosines alternate (the paper), or all sines first (tensor2tensor, Marian)."""
-    max_positions: int = 1024
+    """Sines and cosines alternate (the paper), or all sines come first (tensor2tensor, Marian)."""
+    max_positions: Count = 1024
     """Rows of the learned position table; sinusoidal positions have no limit."""
     norm_position: Literal["post", "pre"] = "post"
     """Layer norm after the residual sum (the paper), or before each sub-layer with a final norm."""
-    norm_epsilon: float = 1e-6
+    norm_epsilon: Positive = 1e-6
     """Added to the variance in layer norm."""
     attention_bias: bool = False
     """Biases on the query, key, value and output projections."""
     tied_embeddings: Literal["all", "target", "none"] = "all"
-    """Which matrices are one: source = target = output (§3.4), target = output, or none."""
+    """Which matrices are shared: source = target = output (§3.4), target = output, or none."""
     pretrained_embeddings: str | None = None
-    """A file of word vectors (word2vec text or binary, GloVe): rows of the pieces that it has start from them."""
+    """A file of word vectors (word2vec text or binary, GloVe): pieces that it has start from its vectors."""
     output_bias: bool = False
     """A bias for every piece on the logits (not in the paper; Marian's models have one)."""
-    attention: Literal["auto", "explicit", "fused"] = "auto"
-    """How training attends: by einsums, or by TPU kernels that keep the scores on the chip (with attention_dropout 0,
-    up to 512 positions); auto is fused on TPU."""
+    attention: Literal["auto", "explicit", "fused", "cudnn"] = "auto"
+    """How training computes attention: by einsums (explicit), or by kernels that keep the scores on the chip, where
+    attention_dropout is 0: fused is ours for TPUs (up to 512 positions), cudnn is NVIDIA's (bfloat16); auto takes these
+    where they are faster."""
     remat: bool = False
-    """Keep only what goes from layer to layer for the backward pass and compute the rest again there: less memory, a
-    third more arithmetic, the same numbers."""
+    """Store only the inputs of each layer for the backward pass and compute the rest again: less memory, a third more
+    arithmetic, the same result."""
     compute_dtype: ComputeDtype = "auto"
-    """Dtype of the matrix products; auto is bfloat16 on TPU and GPU, float32 on CPU. Parameters, softmax,
-    layer norm's statistics, logits and loss are always float32."""
+    """Dtype of the matrix products; auto is bfloat16 on TPU and GPU (NVIDIA's from Ampere on), float32 on CPU.
+    Parameters, softmax, layer norm's statistics, logits and loss are always float32."""
 
     @property
     def decoder_layers(self) -> int:
-        """How many layers the decoder has."""
+        """Number of layers in the decoder."""
         return self.num_layers if self.num_decoder_layers is None else self.num_decoder_layers
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """Where the pairs come from, the vocabulary, and the batches (§5.1)."""
 
     corpus: Literal[
@@ -102,140 +120,151 @@ class DataConfig:
         "shakespeare",
         "text",
     ] = "wmt14"
-    """Which corpus; `files` reads the three paths below, and so do `trees`, for parsing like those before it, and
-    `text`, for a language model like the one before it."""
+    """Which corpus. `files` (translation), `trees` (parsing) and `text` (language model) read the files named below."""
     source: str = "en"
     """Language translated from (ISO 639-1)."""
     target: str = "de"
     """Language translated to; `tree` where the corpus is a treebank."""
     path: str | None = None
-    """A local folder that holds the corpus already; None downloads it."""
+    """A folder that already holds the corpus; None downloads it."""
     train_files: tuple[str, ...] = ()
-    """corpus = files: one .tsv[.gz], or a source file and a target file; relative to `path`. Treebanks: files of trees,
-    * for any letters, added to the training set. corpus = text: any number."""
+    """corpus = files: one .tsv[.gz], or a source file and a target file; relative to `path`. Treebanks: files of trees
+    (* stands for any characters), added to the training set. corpus = text: any number of files."""
     dev_files: tuple[str, ...] = ()
-    """corpus = files or trees: the development set, in the same form. corpus = text: none is the last tenth of each
-    training file."""
+    """corpus = files or trees: the development set, in the same form. corpus = text: where none is given, the last
+    tenth of each training file."""
     test_files: tuple[str, ...] = ()
     """corpus = files or trees: the test set, in the same form."""
-    train_weights: tuple[float, ...] = ()
-    """Treebanks: how often an epoch has the trees of the corpus itself, then of each of `train_files`; () is once."""
-    train_pairs: int | None = None
+    train_weights: tuple[AtLeastZero, ...] = ()
+    """Treebanks: how often an epoch repeats the trees of the corpus itself, then those of each of `train_files`;
+    (): once each."""
+    train_pairs: Count | None = None
     """Use at most this many training pairs (phrasebook: generate this many)."""
     tree_leaves: Literal["XX", "numbers"] = "XX"
-    """Treebanks: what stands for a word in a tree: XX (Vinyals et al. 2014), or a number that the source has too."""
+    """Treebanks: what replaces a word in a tree: XX (Vinyals et al. 2014), or a number that the source has too."""
     documents: Literal["none", "file", "paragraph", "line"] = "none"
-    """What one text is to a language model, which reads the target side of sentence pairs; none: pairs to translate."""
-    context: int = 1024
+    """What counts as one text for a language model; none: the run translates. Of sentence pairs a language model reads
+    the target side."""
+    context: Count = 1024
     """Tokens in a window of a language model's packed text."""
-    vocabulary_size: int = 37000
+    vocabulary_size: Count = 37000
     """Pieces in the vocabulary shared by both languages."""
     vocabulary_model: Literal["bpe", "unigram", "char"] = "bpe"
-    """SentencePiece algorithm; char is one piece a character, `vocabulary_size` of them at most."""
-    vocabulary_sample: int = 2_000_000
-    """Train the vocabulary on at most this many sentences, drawn evenly from the whole corpus."""
-    max_length: int = 256
+    """SentencePiece algorithm; char: each character is a piece, at most `vocabulary_size` of them."""
+    vocabulary_sample: Count = 2_000_000
+    """Train the vocabulary on at most this many sentences, spread evenly over the corpus."""
+    max_length: Count = 256
     """Drop training pairs with more pieces than this on either side, end-of-sentence included."""
-    max_length_ratio: float = 9.0
-    """Drop training pairs in which one side has this many times the pieces of the other."""
+    max_length_ratio: Positive = 9.0
+    """Drop training pairs in which one side has more than this many times the pieces of the other."""
     deduplicate: bool = True
-    """Drop training pairs that occurred before."""
-    source_tokens: int = 25000
-    """Slots for source tokens in a batch, over all hosts (§5.1)."""
-    target_tokens: int = 25000
-    """Slots for target tokens in a batch, over all hosts (§5.1)."""
-    num_shapes: int = 12
-    """At most this many (rows, source length, target length) shapes; each one is compiled once."""
-    batch_multiple: int = 8
+    """Drop training pairs that repeat an earlier pair."""
+    source_tokens: Count = 25000
+    """Slots for source tokens in a batch, all hosts together, padding included (§5.1)."""
+    target_tokens: Count = 25000
+    """Slots for target tokens in a batch, all hosts together, padding included (§5.1)."""
+    num_shapes: Count = 12
+    """At most this many shapes of batches (rows, source length, target length); each one is compiled once."""
+    batch_multiple: Count = 8
     """Rows of every batch are a multiple of this, so that devices and hosts share them evenly."""
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """Optimiser, schedule, regularisation, and what happens how often (§5)."""
 
-    steps: int = 100_000
+    steps: Count = 100_000
     """Parameter updates: 100,000 for base, 300,000 for big (§5.2)."""
-    learning_rate: float = 1.0
+    learning_rate: Positive = 1.0
     """Factor on the schedule of §5.3."""
-    warmup_steps: int = 4000
+    warmup_steps: Count = 4000
     """Steps of linear warm-up (§5.3)."""
-    adam_b1: float = 0.9
-    adam_b2: float = 0.98
-    adam_epsilon: float = 1e-9
-    label_smoothing: float = 0.1
+    adam_b1: Share = 0.9
+    """β1: decay of Adam's mean of the gradients (§5.3)."""
+    adam_b2: Share = 0.98
+    """β2: decay of Adam's mean of the squared gradients (§5.3)."""
+    adam_epsilon: Positive = 1e-9
+    """ε: added to the root of the squared gradients' mean (§5.3)."""
+    label_smoothing: Share = 0.1
     """Share of the probability mass spread evenly over the vocabulary (§5.4)."""
-    accumulation: int = 1
-    """Micro-batches summed before one update; each step's rows are divided by it."""
-    seed: int = 1
-    """Everything random in a run follows from it: parameters, order of the data, dropout."""
-    log_every: int = 100
+    accumulation: Count = 1
+    """Micro-batches that each batch is split into; their gradients are summed before the update."""
+    seed: CountOrZero = 1
+    """Everything random in a run follows from it: initial parameters, order of the data, dropout."""
+    deterministic: bool = False
+    """On a GPU: add gradients up in a fixed order, so that the same steps give the same bits; slower. On a CPU and a
+    TPU they always do."""
+    log_every: Count = 100
     """Steps between two lines of metrics."""
-    evaluate_every: int = 1000
+    evaluate_every: Count = 1000
     """Steps between two evaluations on the development set."""
-    evaluate_pairs: int = 1000
-    """Score dev BLEU (treebanks: F1) on the first so many development sentences (greedy); 0 turns it off."""
-    checkpoint_every: int = 1000
-    """Steps between two checkpoints (the paper: 10 minutes)."""
-    keep_checkpoints: int = 5
-    """Newest checkpoints kept; the one with the best dev score is kept as well."""
-    average_last: int = 5
-    """Checkpoints averaged at the end of the run: 5 for base, 20 for big (§6.1)."""
-    patience: int = 0
-    """Stop after so many evaluations without a better dev loss; 0 never stops early."""
-    stop_after_skipped: int = 20
-    """Stop when so many steps in a row were skipped because their gradient was not finite; looked at with the log."""
-    show_translations: int = 3
-    """Development sentences whose translation is shown at every evaluation."""
+    evaluate_pairs: CountOrZero = 1000
+    """Measure BLEU (treebanks: F1) of greedy output for this many development sentences, the first ones; 0: do not."""
+    checkpoint_every: Count = 1000
+    """Steps between two checkpoints. The paper saves every 10 minutes, which is no number of steps: at its speed (base
+    0.4 s a step, big 1.0 s; §5.2) about 1,500 of base and 600 of big."""
+    keep_checkpoints: Count = 5
+    """Newest checkpoints kept, and besides them the one with the best dev score."""
+    average_last: Count = 5
+    """Checkpoints that `average` takes the mean of: 5 for base, 20 for big (§6.1); at most keep_checkpoints."""
+    patience: CountOrZero = 0
+    """Stop after this many evaluations in a row without a better dev loss; 0: never stop early."""
+    stop_after_skipped: Count = 20
+    """Stop when this many steps in a row were skipped because their gradient was not finite; checked every log_every
+    steps."""
+    show_translations: CountOrZero = 3
+    """Development sentences whose translations are shown at each evaluation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.average_last > self.keep_checkpoints:
+            raise UserError(
+                f"average_last is {self.average_last}, which is more than keep_checkpoints, {self.keep_checkpoints}: "
+                "checkpoints that are not kept cannot be averaged"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
-class DecodeConfig:
-    """Beam search (§6.1), and the rules for its output. Raises UserError for a value out of range."""
+class DecodeConfig(Checked):
+    """Beam search (§6.1), and the rules for its output."""
 
-    beam_size: int = 4
-    """Hypotheses kept per sentence; 1 is greedy."""
-    alpha: float = 0.6
+    beam_size: Count = 4
+    """Hypotheses kept for each sentence; 1 is greedy search."""
+    alpha: AtLeastZero = 0.6
     """Exponent of the length penalty ((5 + length) / 6) ** alpha."""
-    beta: float = 0.0
+    beta: AtLeastZero = 0.0
     """Factor of the coverage penalty that ranks finished hypotheses (Wu et al. 2016; the paper has none)."""
-    extra_length: int = 50
-    """Output is cut behind the source length plus this many pieces."""
-    min_length: int = 0
-    """Output ends behind so many pieces at the earliest."""
-    max_length: int | None = None
-    """Output ends behind so many pieces at the latest, whatever the source; None has no such limit."""
-    batch_tokens: int = 4096
-    """Slots of hypotheses (rows x beam x source length) decoded together."""
+    extra_length: CountOrZero = 50
+    """Output is at most this many pieces longer than the source (§6.1)."""
+    min_length: CountOrZero = 0
+    """Output is at least this many pieces long."""
+    max_length: Count | None = None
+    """Output is at most this many pieces long, whatever the source; None: no such limit."""
+    batch_tokens: Count | None = None
+    """Slots decoded together: sentences x beam_size x source length; None: 4,096, on a GPU 32,768."""
 
     def __post_init__(self) -> None:
-        least = {"beam_size": 1, "alpha": 0, "beta": 0, "extra_length": 0, "min_length": 0, "batch_tokens": 1}
-        if self.max_length is not None:
-            least["max_length"] = 1
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not low <= value < math.inf:
-                raise UserError(f"{name} is {value}, it must be {low} or more")
+        super().__post_init__()
         if self.max_length is not None and self.min_length > self.max_length:
             raise UserError(f"min_length is {self.min_length}, which is more than max_length, {self.max_length}")
 
 
 @dataclasses.dataclass(frozen=True)
-class MeshConfig:
-    """How many devices stand along each axis of the mesh; -1 is as many as there are."""
+class MeshConfig(Checked):
+    """Devices along each axis of the mesh; one axis may be -1, which takes the devices that the others leave."""
 
-    data: int = -1
-    """Groups of devices that take different rows of a batch and hold the whole model between them."""
-    fsdp: int = 1
-    """Devices that take different rows and share out parameters and optimiser state; each layer's are gathered
-    when it computes."""
-    tensor: int = 1
-    """Devices that share out heads, the feed-forward's hidden units and the vocabulary of the same rows."""
+    data: Size = -1
+    """Groups of devices; each takes other rows of a batch and holds the whole model."""
+    fsdp: Size = 1
+    """Devices that take other rows of a batch and split parameters and optimiser state; a layer's parameters are
+    gathered when it computes."""
+    tensor: Size = 1
+    """Devices that take the same rows and split heads, the feed-forward's hidden units and the vocabulary."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """One run. `name` is the config file's; `family` names whose conventions it follows."""
+class Config(Checked):
+    """One run: its name (that of the config file), the conventions that it follows, and its settings by section."""
 
     name: str = "base"
     family: Literal["paper", "t2t", "small", "marian"] = "paper"

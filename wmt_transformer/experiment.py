@@ -1,8 +1,7 @@
 """Experiments: a config by name, changed by options, compared with another, kept as JSON in the folder of a run.
 
-A config is made by a `configs/NAME.py` file that defines `get_config() -> Config`, changed by dotted command-line
-options (`--model.dropout 0.3`), and written as JSON into the work folder of the run, so that every later verb knows
-what was trained.
+A `configs/NAME.py` file defines `get_config() -> Config`. Dotted command-line options change it (`--model.dropout
+0.3`), and the work folder of the run keeps it as JSON, so that every later verb knows what was trained.
 
 This file imports nothing heavy: `--help` and error messages do not wait for JAX.
 """
@@ -15,10 +14,24 @@ import importlib.util
 import io
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import Config, DataConfig, DecodeConfig, MeshConfig, ModelConfig, TrainConfig, UserError
+from wmt_transformer.config import (
+    Config,
+    DataConfig,
+    DecodeConfig,
+    MeshConfig,
+    ModelConfig,
+    TrainConfig,
+    UserError,
+    check,
+)
+from wmt_transformer.files import read_text
+from wmt_transformer.ranges import expected, kinds
+
+SECTIONS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "decode": DecodeConfig, "mesh": MeshConfig}
 
 
 def to_json(config: Config) -> str:
@@ -26,40 +39,58 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str) -> Config:
-    """Returns the config that `to_json` wrote; raises UserError for a field that this version does not have."""
-    raw = json.loads(text)
-    sections = {
-        "model": ModelConfig,
-        "data": DataConfig,
-        "train": TrainConfig,
-        "decode": DecodeConfig,
-        "mesh": MeshConfig,
-    }
-    values: dict[str, Any] = {}
-    for name, value in raw.items():
-        if name in sections:
-            known = {field.name for field in dataclasses.fields(sections[name])}
-            unknown = sorted(set(value) - known)
-            if unknown:
-                raise UserError(
-                    f"config.json has {name}.{unknown[0]}, unknown to this version; use the one that wrote it"
-                )
-            value = sections[name](**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
-        values[name] = value
-    return Config(**values)
+def from_json(text: str, name: str = "config.json") -> Config:
+    """Returns the config that `to_json` wrote; `name` is what messages call the file.
+
+    Raises UserError for text that is no JSON object, for a field that this version does not have, and for a value of
+    the wrong type or out of its range.
+    """
+    values = _json_object(text, name)
+    try:
+        for section, kind in SECTIONS.items():
+            if section in values:
+                values[section] = _section(values[section], kind, f"{section}.", name)
+        return _section(values, Config, "", name)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def _section(given: object, kind: type, prefix: str, name: str) -> Any:
+    """Returns a section of a config with the values that JSON gives by name."""
+    if not isinstance(given, dict):
+        raise UserError(f"{prefix[:-1]} is {given!r}; it must hold settings by name")
+    if unknown := sorted(set(given) - kinds(kind).keys()):
+        raise UserError(f"{prefix}{unknown[0]} is unknown to this version; use the one that wrote it")
+    values = {field: tuple(value) if isinstance(value, list) else value for field, value in given.items()}
+    check(kind, values)
+    return kind(**values)
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Returns what a JSON file of a run holds by name. Raises UserError where it cannot be read, or holds no object."""
+    return _json_object(read_text(path), str(path))
+
+
+def _json_object(text: str, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{name} is damaged: {error}; restore it, or train in another folder") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{name} holds nothing by name, but {text.strip()[:40]!r}; restore it")
+    return found
 
 
 def run_config(workdir: Path) -> Config:
-    """Returns the config that the work folder's run was made with."""
+    """Returns the config of the run in a work folder. Raises UserError where there is none, or it cannot be read."""
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"{workdir} holds no run; make one with: wmt-transformer train CONFIG --workdir {workdir}")
-    return from_json(path.read_text())
+    return from_json(read_text(path), str(path))
 
 
 def is_language_model(settings: Config) -> bool:
-    """Tells whether a run is a language model's, not a translation run. Raises UserError for data of the other kind."""
+    """Tells whether a run trains a language model. Raises UserError where its data are for the other kind of model."""
     language_model = settings.model.architecture == "decoder_only"
     if language_model != (settings.data.documents != "none"):
         raise UserError(
@@ -69,29 +100,33 @@ def is_language_model(settings: Config) -> bool:
     return language_model
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """Returns one line per field that differs: `model.dropout: 0.1 there, 0.3 here`."""
+def differences(old: Config, new: Config, ignored: Collection[str] = ()) -> list[str]:
+    """Returns a line for each field that differs, `model.dropout: 0.1 there, 0.3 here`, but for the `ignored` ones."""
     there, here = _flat(dataclasses.asdict(old)), _flat(dataclasses.asdict(new))
-    return [f"{name}: {there[name]!r} there, {here[name]!r} here" for name in here if there.get(name) != here[name]]
+    names = [name for name in here if name not in ignored and there.get(name) != here[name]]
+    return [f"{name}: {there[name]!r} there, {here[name]!r} here" for name in names]
 
 
-MAY_CHANGE = (
-    "train.steps",
-    "train.log_every",
-    "train.evaluate_every",
-    "train.evaluate_pairs",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.average_last",
-    "train.patience",
-    "train.stop_after_skipped",
-    "train.show_translations",
-    "model.vocabulary_size",
-    "model.remat",
-    "model.attention",
-    "data.path",
-    "decode.",
-    "mesh.",
+MAY_CHANGE = frozenset(
+    {
+        "train.steps",
+        "train.log_every",
+        "train.evaluate_every",
+        "train.evaluate_pairs",
+        "train.checkpoint_every",
+        "train.keep_checkpoints",
+        "train.average_last",
+        "train.patience",
+        "train.stop_after_skipped",
+        "train.show_translations",
+        "train.deterministic",
+        "model.vocabulary_size",
+        "model.remat",
+        "model.attention",
+        "data.path",
+        *(f"decode.{field.name}" for field in dataclasses.fields(DecodeConfig)),
+        *(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig)),
+    }
 )
 """Fields in which a resumed run may differ: they change how long and how it is watched, not what is learned.
 (The model's vocabulary size follows the data's, which may not differ.)"""
@@ -99,11 +134,10 @@ MAY_CHANGE = (
 
 def check_same_run(workdir: Path, config: Config) -> None:
     """Raises UserError when the work folder holds a run of another config; the message names what differs."""
-    path = workdir / "config.json"
-    if path.is_file():
-        changed = [line for line in differences(from_json(path.read_text()), config) if not line.startswith(MAY_CHANGE)]
-        if changed:
-            raise UserError(f"{workdir} holds a run of another config ({'; '.join(changed)}); choose another --workdir")
+    if not (workdir / "config.json").is_file():
+        return
+    if changed := differences(run_config(workdir), config, MAY_CHANGE):
+        raise UserError(f"{workdir} holds a run of another config ({'; '.join(changed)}); choose another --workdir")
 
 
 FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
@@ -134,40 +168,58 @@ def override(config: Config, arguments: list[str]) -> Config:
     """Returns the config changed by `--section.field value …` (or `--section.field=value`) arguments.
 
     `--family t2t` changes what `with_family` says, before the other arguments do, wherever it stands. Raises UserError
-    for a field that there is not, and for a value of the wrong type.
+    for a setting that does not exist, and for a value of the wrong type or out of its range.
     """
+    options = _options(config, arguments)
+    if "family" in options:
+        config = with_family(config, " ".join(options.pop("family")))
+    if not options:
+        return config
+    words = {name: [f"--{name}", *values] for name, values in options.items()}
+    changed = _parsed(config, [word for one in words.values() for word in one])
+    if changed is not None:
+        return changed
+    for name, one in words.items():
+        if _parsed(config, one) is None:
+            section, _, field = name.partition(".")
+            raise UserError(f"{' '.join(one)}: it must be {expected(kinds(SECTIONS[section])[field])}")
+    raise UserError(f"cannot read {' '.join(arguments)}")
+
+
+def _options(config: Config, arguments: list[str]) -> dict[str, list[str]]:
+    """Returns the words that follow each setting's name; the last of several counts."""
     import difflib
 
-    import tyro
-
-    known = list(_flat(dataclasses.asdict(config)))
-    options: list[list[str]] = []
+    known = [name for name in _flat(dataclasses.asdict(config)) if name != "name"]
+    options: dict[str, list[str]] = {}
+    values: list[str] | None = None
     for argument in arguments:
         if argument.startswith("--") and not argument[2:3].isdigit():
             name, equals, value = argument[2:].partition("=")
-            options.append([f"--{name.replace('-', '_')}", *([value] if equals else [])])
-        elif options:
-            options[-1].append(argument)
-        else:
+            name = name.replace("-", "_")
+            if name not in known:
+                ends = [one for one in known if one.endswith(f".{name.split('.')[-1]}")]
+                close = difflib.get_close_matches(name, known, 3) or ends
+                hint = f"; did you mean --{', --'.join(close)}?" if close else f"; there are {', '.join(known)}"
+                raise UserError(f"there is no setting --{name}{hint}")
+            options[name] = values = [value] if equals else []
+        elif values is None:
             raise UserError(f"unexpected argument {argument!r}; options look like --model.dropout 0.3")
-    for option in sorted(options, key=lambda option: option[0] != "--family"):
-        name = option[0][2:]
-        if name == "family":
-            config = with_family(config, " ".join(option[1:]))
-            continue
-        if name not in known or name == "name":
-            close = difflib.get_close_matches(name, known, 3) or [n for n in known if n.endswith(name.split(".")[-1])]
-            hint = f"; did you mean --{', --'.join(close)}?" if close else f"; there are {', '.join(known)}"
-            raise UserError(f"there is no setting --{name}{hint}")
-        try:
-            kind = tyro.conf.FlagConversionOff[Config]
-            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-                config = tyro.cli(kind, default=config, args=option, use_underscores=True)
-        except SystemExit:
-            section, _, field = name.partition(".")
-            expected = type(getattr(config, section)).__annotations__[field]
-            raise UserError(f"--{name} {' '.join(option[1:])}: expected {expected}") from None
-    return config
+        else:
+            values.append(argument)
+    return options
+
+
+def _parsed(config: Config, words: list[str]) -> Config | None:
+    """Returns the config changed by these words, None where a value is not of its field's type."""
+    import tyro
+
+    try:
+        kind = tyro.conf.FlagConversionOff[Config]
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            return tyro.cli(kind, default=config, args=words, use_underscores=True)
+    except SystemExit:
+        return None
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -198,6 +250,8 @@ def load(name_or_path: str) -> Config:
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} defines no get_config(); it must return a wmt_transformer.config.Config")
     config = module.get_config()
+    if not isinstance(config, Config):
+        raise UserError(f"get_config() of {path} returns {type(config).__name__}, not a wmt_transformer.config.Config")
     return dataclasses.replace(config, name=path.stem)
 
 

@@ -10,28 +10,53 @@ import contextlib
 import errno
 import gzip
 import io
+import itertools
 import os
+import re
 import shutil
+import stat
 import sys
+import tempfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from wmt_transformer.config import UserError
 
 
 def cache_folder() -> Path:
-    """Returns where downloads and compiled programs are kept: $WMT_TRANSFORMER_CACHE, or ~/.cache/wmt_transformer."""
-    return Path(os.environ.get("WMT_TRANSFORMER_CACHE") or Path.home() / ".cache" / "wmt_transformer")
+    """Returns where downloads and compiled programs are kept: $WMT_TRANSFORMER_CACHE, or ~/.cache/wmt_transformer.
+
+    A user without a home that can be written, as in a container with a number for a user, has a folder among the
+    temporary files. Raises UserError where that is somebody else's: what is in it is trusted.
+    """
+    if named := os.environ.get("WMT_TRANSFORMER_CACHE"):
+        return Path(named)
+    with contextlib.suppress(RuntimeError):  # neither HOME nor an entry in passwd
+        folder = Path.home() / ".cache" / "wmt_transformer"
+        if may_write(folder):
+            return folder
+    user = "user" if sys.platform == "win32" else os.getuid()
+    folder = Path(tempfile.gettempdir(), f"wmt_transformer-{user}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ours = user == "user" or folder.lstat().st_uid == user
+    except OSError:
+        ours = False
+    if not ours:
+        raise UserError(f"there is no place for a cache: {folder} is not ours; name one in WMT_TRANSFORMER_CACHE")
+    return folder
 
 
 # ---- Reading
 
+_GZIP = b"\x1f\x8b"
+
 
 @contextlib.contextmanager
 def open_binary(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
-    """Opens a file to read its bytes, those of the text that it holds where it is a .gz.
+    """Opens a file or a pipe to read its bytes, unpacked where it is compressed by gzip, whatever its name.
 
     Raises UserError, also while it is read, when there is no such file, or it is damaged or cannot be read.
     """
@@ -40,8 +65,25 @@ def open_binary(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
 
 
 def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    """Returns a file's bytes, those of the text that it holds where it is a .gz; the caller closes it."""
-    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+    """Returns the bytes of a file or a pipe, unpacked where it is compressed by gzip; the caller closes it."""
+    with contextlib.ExitStack() as failed:
+        file = failed.enter_context(open(path, "rb"))
+        packed = path.suffix == ".gz" or file.peek(2)[:2] == _GZIP  # which UTF-8 cannot begin with
+        failed.pop_all()
+    return _Unpacked(file) if packed else file
+
+
+class _Unpacked(gzip.GzipFile):
+    """The text of a compressed file, which is closed with it."""
+
+    def __init__(self, file: io.BufferedReader):
+        self._file = file
+        super().__init__(fileobj=file, mode="rb")
+
+    def close(self) -> None:
+        """Closes both."""
+        super().close()
+        self._file.close()
 
 
 @contextlib.contextmanager
@@ -57,8 +99,15 @@ def reading(name: str) -> Iterator[None]:
         raise UserError(f"cannot read {name}: {error.strerror}; check its type and permissions") from error
 
 
+def check_read_again(path: Path, reader: str) -> None:
+    """Raises UserError where a file is a pipe: it can be read once, and `reader` reads several times."""
+    with contextlib.suppress(OSError):  # whoever opens it says what is wrong
+        if not path.is_dir() and not path.is_file() and path.exists():
+            raise UserError(f"{path} is a pipe, which can be read once; {reader} reads its text several times: save it")
+
+
 def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yields the lines of a UTF-8 text file, plain or .gz, without their ends.
+    """Yields the lines of a UTF-8 text file or pipe, plain or compressed by gzip, without their ends.
 
     Only \\n and \\r\\n end a line, as in every tool that counts lines: Unicode's other line separators occur inside
     sentences. A byte order mark is no part of the text. Raises UserError for a file that cannot be read, naming the
@@ -70,8 +119,10 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def read_text(path: Path) -> str:
-    """Returns the whole text of a UTF-8 file, plain or .gz, with its line ends as they are. Raises UserError as
-    `read_lines` does."""
+    """Returns the whole text of a UTF-8 file, plain or compressed by gzip, with its line ends as they are.
+
+    Raises UserError as `read_lines` does.
+    """
     with open_binary(path) as file:
         return "".join(decoded(file, str(path)))
 
@@ -113,49 +164,130 @@ def available_lines(stream: io.BufferedIOBase, name: str) -> Iterator[list[str]]
 
 # ---- Writing
 
+_NUMBERS = itertools.count()
+"""Of the unfinished files of this process."""
+
+
+def may_write(path: str | os.PathLike[str]) -> bool:
+    """Tells whether a file or folder can be written, or made with the folders on the way to it."""
+    there = next(place for place in (Path(path).absolute(), *Path(path).absolute().parents) if place.exists())
+    return os.access(there, os.W_OK) and (there.is_dir() or there == Path(path).absolute())
+
 
 @contextlib.contextmanager
 def whole_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields where to write what appears at `path` when it is complete; makes the folders on the way."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    """Yields an empty file that takes the place of `path` when it is complete; makes the folders on the way.
+
+    Where `path` is a symbolic link, what it points to is replaced. The file has the mode of the one that it replaces,
+    or the one that the umask gives. Raises UserError, before anything is yielded where that can be known, when it
+    cannot be written.
+    """
+    with _explained(path):
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # it is not there, or its folder is none
-            temporary.unlink()
+        temporary = _new_file(target.parent)
+        try:
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            yield temporary
+            _write_through(temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_bytes(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file that appears when it is complete (see `whole_path`); a pipe or device is written into."""
+    with _explained(path):
+        descriptor = _open_special(os.fspath(path))
+        if descriptor is not None:
+            with os.fdopen(descriptor, "wb") as out:
+                yield out
+            return
+    with whole_path(path) as temporary, temporary.open("wb") as out:
+        yield out
 
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str] | None) -> Iterator[IO[str]]:
-    """Opens a UTF-8 file that appears when it is complete, or standard output where no path is given."""
+    """Opens a UTF-8 file as `whole_bytes` does, or standard output where no path is given."""
     if path is None:
+        if not sys.stdout.writable():
+            raise UserError("standard output is closed; name a file with --output")
         yield sys.stdout
         return
-    with whole_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
-        yield out
+    with whole_bytes(path) as out:
+        text = io.TextIOWrapper(out, "utf-8")
+        try:
+            yield text
+            text.flush()
+        finally:
+            with contextlib.suppress(OSError):  # that was raised above
+                text.detach()
+
+
+def _open_special(path: str) -> int | None:
+    """Returns a descriptor to write into a pipe, a device or what this process has open; None for any other path.
+
+    /dev/stdout is the file that is open, be it a regular one: renaming another over it would lose what others write.
+    """
+    name = os.path.abspath(path)
+    for _ in range(40):  # links, as many as Linux follows
+        if named := re.fullmatch(r"/dev/(stdout|stderr)|(?:/dev/fd|/proc/self/fd)/(\d+)", name):
+            return os.dup(int(named[2] or 1 + (named[1] == "stderr")))
+        if not os.path.islink(name):
+            break
+        name = os.path.normpath(os.path.join(os.path.dirname(name), os.readlink(name)))
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else os.open(path, os.O_WRONLY)
+
+
+def _new_file(folder: Path) -> Path:
+    """Returns a file that did not exist before."""
+    while True:
+        path = folder / f".{os.getpid()}.{next(_NUMBERS)}.unfinished"
+        with contextlib.suppress(FileExistsError):
+            path.open("xb").close()
+            return path
+
+
+@contextlib.contextmanager
+def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises UserError in place of an OSError; a reader that closes its pipe early is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, option: str, replaced: Collection[str] | None = None) -> Iterator[Path]:
     """Yields an empty folder that takes the place of `folder` when it is complete, and goes away when it fails.
 
-    Every file in it is on the disk before it does. A folder that a killed process left half-made is cleared away.
+    Every file in it is on the disk before it does. What a killed process left half-made is cleared away, and what it
+    was about to replace is put back.
     Raises UserError, which names the command line's `option`, where `folder` cannot be written, where another process
     is writing it, and where it holds files other than those `replaced` (None: whatever it holds is).
     """
     folder = folder.resolve()
     new, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
-    if replaced is not None:
-        _check_replaceable(folder, option, replaced)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _made_here(new, folder):
             try:
+                if old.exists() and not folder.exists():
+                    old.rename(folder)
+                _check_replaceable(folder, option, replaced)
                 yield new
                 _write_through(new)
                 shutil.rmtree(old, ignore_errors=True)
@@ -163,27 +295,32 @@ def whole_folder(folder: Path, option: str, replaced: Collection[str] | None = N
                     folder.rename(old)
                 new.rename(folder)
             finally:
-                if old.exists() and not folder.exists():
+                shutil.rmtree(new, ignore_errors=True)
+                if not folder.exists() and old.exists():
                     old.rename(folder)
-                for left_over in (new, old):
-                    shutil.rmtree(left_over, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         advice = f"{'make room, or ' if full else ''}choose another {option}"
-        raise UserError(f"cannot write {error.filename or folder}: {error.strerror or error}; {advice}") from error
+        kept = f"; what was there is in {old}" if old.exists() and not folder.exists() else ""
+        raise UserError(
+            f"cannot write {error.filename or folder}: {error.strerror or error}; {advice}{kept}"
+        ) from error
 
 
-def _check_replaceable(folder: Path, option: str, replaced: Collection[str]) -> None:
+def _check_replaceable(folder: Path, option: str, replaced: Collection[str] | None) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; choose another {option}")
+    if replaced is None:
+        return
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if strange := [name for name in found if name not in replaced]:
         raise UserError(f"{folder} holds {', '.join(strange[:3])} already; choose another {option}")
 
 
-def _write_through(folder: Path) -> None:
-    """Returns when every file in a folder is on the disk."""
-    for path in folder.rglob("*"):
+def _write_through(written: Path) -> None:
+    """Returns when a file, or every file in a folder, is on the disk."""
+    for path in written.rglob("*") if written.is_dir() else [written]:
         if path.is_file():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
@@ -216,18 +353,25 @@ def _made_here(new: Path, folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Holds the folder of a run for this process; raises UserError where another process holds it.
+def locked(workdir: Path, name: str = ".lock") -> Iterator[None]:
+    """Holds the folder of a run for this process; raises UserError where another process holds it, and where
+    it cannot be written.
 
     Two runs in one folder would write over each other's checkpoints and metrics. The lock is the operating system's
     (flock), so it ends with the process however that ends, and a stale file means nothing. Systems without flock go on
-    unprotected.
+    unprotected. What may go on beside training has a lock of another `name`.
     """
     if sys.platform == "win32":
         yield
         return
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / ".lock").open("a+") as file:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / name).open("a+")
+    except OSError as error:
+        raise UserError(
+            f"cannot write in {workdir}: {error.strerror}; choose another --workdir, or copy the run to one of yours"
+        ) from error
+    with file:
         if not _lock(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "another process"
@@ -249,3 +393,21 @@ def _lock(descriptor: int) -> bool:
     except OSError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def gone_if_failed(workdir: Path) -> Iterator[None]:
+    """Takes away a work folder that was not there before, and those above it, where what is inside fails.
+
+    Whatever was written into it stays, and the folder with it; a lock counts as nothing.
+    """
+    missing = [path for path in (workdir, *workdir.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        if missing and workdir.is_dir() and [path.name for path in workdir.iterdir()] == [".lock"]:
+            (workdir / ".lock").unlink()
+        for path in missing:
+            with contextlib.suppress(OSError):  # it is not empty, or was never made
+                path.rmdir()
+        raise

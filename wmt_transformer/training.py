@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmt_transformer import experiment
+from wmt_transformer import checkpoint_records, experiment
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config
-from wmt_transformer.files import locked, whole_file
+from wmt_transformer.files import gone_if_failed, locked, whole_file
 
 if TYPE_CHECKING:  # it brings JAX, whose threads must not start before `keep_freed_memory`
     from wmt_transformer.train.loop import Outcome
+
+FINGERPRINTS = "fingerprints.json"
 
 
 def silent(line: str) -> None:
@@ -39,20 +42,42 @@ def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, pr
     from wmt_transformer.data import fingerprint
     from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.evaluate.during_training import evaluation
+    from wmt_transformer.model.attention import check_attention
     from wmt_transformer.train import hosts, loop
 
+    checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
     use_compilation_cache()
+    check_attention(config.model)
     with contextlib.ExitStack() as held:
-        with hosts.main_first():
+        with hosts.main_first("preparing the data", say):
             if hosts.is_main():
+                held.enter_context(gone_if_failed(workdir))
                 held.enter_context(locked(workdir))
             experiment.check_same_run(workdir, config)
             prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)
-        for name, digest in fingerprint.of(prepared.folder).items():
+        found = fingerprint.of(prepared.folder)
+        for name, digest in found.items():
             hosts.check_same(f"the prepared {name}", digest)
+        _bind(workdir, found, hosts.is_main())
         model = dataclasses.replace(config.model, vocabulary_size=len(prepared.vocabulary))
         config = dataclasses.replace(config, model=model)
         if hosts.is_main():
             with whole_file(workdir / "config.json") as out:
                 out.write(experiment.to_json(config))
         return loop.train(config, workdir, prepared, evaluation(config, prepared, say), profile)
+
+
+def _bind(workdir: Path, found: Mapping[str, str], write: bool) -> None:
+    """Keeps the fingerprints of the run's data beside its config; raises UserError where they were others.
+
+    A run that has no checkpoint yet, or that an older version made without fingerprints, takes on what there is.
+    """
+    from wmt_transformer import checkpoint
+    from wmt_transformer.data import fingerprint
+
+    path = workdir / FINGERPRINTS
+    if path.is_file() and checkpoint.steps(workdir):
+        fingerprint.check(experiment.json_object(path), found, f"the run in {workdir}")
+    if write:
+        with whole_file(path) as out:
+            out.write(json.dumps(found, indent=2) + "\n")

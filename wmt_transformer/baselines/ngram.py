@@ -191,7 +191,7 @@ class NGram:
         @jax.jit
         def draw(number: int) -> Array:
             keys = jax.random.fold_in(jax.random.key(seed), number)[None]
-            longest: Any = dict(max_lengths=jnp.array([count]), max_length=count)
+            longest: Any = {"max_lengths": jnp.array([count]), "max_length": count}
             found = generate(self.step, self.start_cache(1), **longest, bos=BOS, eos=EOS, sampler=Sample(), keys=keys)
             return found.tokens[0, 0]
 

@@ -6,6 +6,7 @@ user's mistake is one line and exit code 2, Ctrl-C is exit code 130, and neither
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import importlib.util
@@ -31,7 +32,7 @@ from wmt_transformer.cli import (
     translate,
 )
 from wmt_transformer.cli.parser import parse as parse_arguments
-from wmt_transformer.cli.streams import mounted, say
+from wmt_transformer.cli.streams import mounted, open_streams, say
 from wmt_transformer.config import UserError
 
 VERBS = [
@@ -54,9 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits with its code."""
     threading.excepthook = _thread_failed
     _pass_over_absent_tpu()
+    open_streams()
     try:
-        words = [mounted(word) for word in (sys.argv[1:] if arguments is None else arguments)]
-        parsed, overrides = parse_arguments(words, VERBS)
+        parsed, overrides = parse_arguments(list(sys.argv[1:] if arguments is None else arguments), VERBS)
+        overrides = [mounted(word) for word in overrides]
         code = parsed.run(parsed, overrides) or 0
         sys.stdout.flush()
     except UserError as error:
@@ -66,12 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         say("wmt-transformer: interrupted")
         code = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         code = 0
     except Exception as error:
-        if not _disk_is_full(error):
+        if not (reason := _reason(error)):
             raise
-        say("wmt-transformer: the disk is full; what was saved is intact: make room and run the same command again")
+        say(f"wmt-transformer: {reason}")
+        _discard_output()
         code = 2
     sys.exit(code)
 
@@ -84,15 +87,24 @@ def _pass_over_absent_tpu() -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Says nothing of a full disk: who waits for the thread's save is told, and says it in one line."""
-    if not _disk_is_full(failure.exc_value):
+    """Is silent about a full disk: the caller that waits for the thread's save reports it, in one line."""
+    if _reason(failure.exc_value) is None:
         threading.__excepthook__(failure)
 
 
-def _disk_is_full(error: BaseException | None) -> bool:
+def _discard_output() -> None:
+    """Lets nothing more be written to standard output, which cannot be, when the process ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """Returns what the user can do about an error that the machine made, None where it is the program's own."""
     while error is not None:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if full or "No space left on device" in str(error):
-            return True
+        number, name = getattr(error, "errno", None), getattr(error, "filename", None)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error):
+            return "the disk is full; what was saved is intact: make room and run the same command again"
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS) and name is not None:
+            return f"{name} may not be read or written ({os.strerror(number)}); see whose it is, and its permissions"
         error = error.__cause__ or error.__context__
-    return False
+    return None

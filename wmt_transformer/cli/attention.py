@@ -1,16 +1,15 @@
-"""The verb `attention`: pictures of what a run's heads look at."""
+"""The verb `attention`: pictures of the attention weights of a run."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
-from wmt_transformer.files import whole_file
+from wmt_transformer.files import whole_bytes
 
 KINDS = ("encoder", "decoder", "cross", "alignment", "positions")
 
@@ -29,14 +28,14 @@ def add(verb: AddVerb) -> None:
         "--kind",
         choices=KINDS,
         default="cross",
-        help="whose weights, where a page opens; or the table of positions, which needs no text (default: %(default)s)",
+        help="which weights to draw, or show first; or the table of positions, without a text (default: %(default)s)",
     )
     sub.add_argument("--layer", metavar="N", type=positive, help="counted from 1 (default: the last)")
     sub.add_argument("--head", metavar="H", type=positive, help="counted from 1 (default: all)")
 
 
 def attention(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Draws what the heads of a translation run look at, as heat maps or as a page to explore."""
+    """Draws the attention weights of a translation run, as heat maps or as a page to explore."""
     suffix = Path(options.output).suffix
     if suffix not in (".png", ".svg", ".html"):
         raise UserError(f"--output {options.output}: write a .png or .svg picture, or an .html page")
@@ -48,25 +47,24 @@ def attention(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.visualize import attention, page, positions
 
     use_compilation_cache()
-    translator = Translator.load(options.workdir, options.checkpoint)
-    if options.kind == "positions":
-        save_picture(positions.picture(positions.table(translator)), options.output)
-    else:
-        look = attention.look(translator, options.source, options.target)
-        layers, heads = look.maps[options.kind].weights.shape[:2]
-        chosen: dict[str, Any] = {
-            "layer": _index("layer", options.layer or layers, layers, options.kind),
-            "head": options.head and _index("head", options.head, heads, options.kind),
-        }
-        if suffix == ".html":
-            with whole_file(options.output) as out:
-                out.write(page.html(look, options.kind, **chosen))
+    with whole_bytes(options.output) as out:
+        translator = Translator.load(options.workdir, options.checkpoint, warn=say)
+        if options.kind == "positions":
+            save_picture(positions.picture(positions.table(translator)), out, suffix[1:])
         else:
-            save_picture(attention.picture(look, options.kind, **chosen), options.output)
+            look = attention.look(translator, options.source, options.target)
+            layers, heads = look.maps[options.kind].weights.shape[:2]
+            layer = _index("layer", options.layer or layers, layers, options.kind)
+            head = options.head and _index("head", options.head, heads, options.kind)
+            if suffix == ".html":
+                out.write(page.html(look, options.kind, layer, head).encode())
+            else:
+                save_picture(attention.picture(look, options.kind, layer, head), out, suffix[1:])
     say(f"wrote {options.output}")
 
 
 def _index(name: str, number: int, count: int, kind: str) -> int:
+    """Returns the place of what is counted from 1."""
     if number > count:
         raise UserError(f"--{name} {number}: {kind} has {count}, counted from 1")
     return number - 1

@@ -14,7 +14,7 @@ from wmt_transformer.cli.translate import CHECKPOINT, add_search
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import read_lines, whole_file
+from wmt_transformer.files import may_write, read_lines, whole_file
 from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
@@ -85,9 +85,12 @@ def _evaluate_run(options: argparse.Namespace) -> None:
     scores, lines = split_scores(workdir, options.checkpoint, split, decoding, say)
     kind, suffix = ("trees", "trees") if isinstance(scores, TreeScores) else ("translations", "hypotheses.txt")
     output = workdir / f"{split}.{suffix}"
-    with whole_file(output) as out:
-        out.writelines(f"{line}\n" for line in lines)
-    say(f"{kind} are in {output}")
+    if may_write(output):
+        with whole_file(output) as out:
+            out.writelines(f"{line}\n" for line in lines)
+        say(f"{kind} are in {output}")
+    else:
+        say(f"{workdir} may not be written: {kind} are not kept")
     say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     paper = papers_scores(run_config(workdir), split)
     print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper))

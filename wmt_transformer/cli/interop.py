@@ -98,11 +98,11 @@ def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None
         raise UserError(
             f"{workdir} was imported from Marian, whose pieces have ids of their own; export-marian keeps both"
         )
-    params = _params(workdir, options.checkpoint)
-    side = options.side if settings.model.tied_embeddings != "all" else "target"
-    table = np.asarray(params[f"{side}_embedding"]["table"])
-    names = sorted(words.ids(), key=words.ids().__getitem__)
     with whole_file(options.output) as out:
+        params = _params(workdir, options.checkpoint)
+        side = options.side if settings.model.tied_embeddings != "all" else "target"
+        table = np.asarray(params[f"{side}_embedding"]["table"])
+        names = sorted(words.ids(), key=words.ids().__getitem__)
         embeddings.write(out, names, table)
     say(f"wrote {options.output}: {len(table):,} pieces, {table.shape[1]} numbers each")
     say(f"gensim.models.KeyedVectors.load_word2vec_format({options.output!r}) loads it")

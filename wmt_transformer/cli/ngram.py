@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import AddVerb, positive
-from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.cli.streams import picture_format, save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
+from wmt_transformer.files import whole_bytes
 from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:  # they bring JAX, which `--help` should not wait for
@@ -76,11 +76,11 @@ def _plot(options: argparse.Namespace, units: Units) -> None:
     from wmt_transformer.baselines.units import SPECIAL
     from wmt_transformer.visualize import context_tables
 
-    if Path(options.plot).suffix not in (".png", ".svg"):
-        raise UserError(f"--plot {options.plot}: write a .png or a .svg")
+    form = picture_format(options.plot)
     kind = "words" if options.words else "characters"
     vocabularies = {kind: len(units) - len(SPECIAL), "pieces": PIECES}
-    save_picture(context_tables.picture(vocabularies), options.plot)
+    with whole_bytes(options.plot) as out:
+        save_picture(context_tables.picture(vocabularies), out, form)
     say(f"wrote {options.plot}")
     if options.json:
         print(json.dumps({"picture": options.plot}))
@@ -116,13 +116,14 @@ def _show(rows: list[ContextRow], names: dict[int, str]) -> None:
     """Prints the most frequent contexts and tokens as a table of probabilities, in the order of first appearance."""
     import numpy as np
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from wmt_transformer.baselines.units import SPECIAL
+    from wmt_transformer.visualize.letters import visible
 
     def shown(token: int) -> str:
-        return escape({"\n": "\\n", " ": "␣"}.get(names[token], names[token]))
+        return {"\n": "\\n", " ": "␣"}.get(names[token], visible(names[token]))
 
     often = sorted(rows, key=lambda row: -row.counts.sum())[:ROWS]
     total = np.zeros(max(names) + 1)
@@ -130,11 +131,11 @@ def _show(rows: list[ContextRow], names: dict[int, str]) -> None:
         total[row.tokens] += row.counts
     most = np.argsort(-total, kind="stable")[: min(COLUMNS, np.count_nonzero(total))].tolist()
     most.sort(key=lambda token: (token < len(SPECIAL), token))
-    table = Table("context \\ next", *map(shown, most))
+    table = Table("context \\ next", *(Column(Text(shown(token))) for token in most))
     for row in sorted(often, key=lambda row: row.context):
         found = dict(zip(row.tokens.tolist(), row.probabilities.tolist(), strict=True))
         cells = [f"{found[token]:.2f}" if token in found else "·" for token in most]
-        table.add_row(" ".join(map(shown, row.context)), *cells)
+        table.add_row(Text(" ".join(map(shown, row.context))), *cells)
     for column in table.columns:
         column.no_wrap = True
     Console(highlight=False).print(table)

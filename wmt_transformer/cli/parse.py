@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
-from wmt_transformer.experiment import run_config
 from wmt_transformer.files import available_lines, whole_file
+from wmt_transformer.messages import number_of
+
+if TYPE_CHECKING:
+    from wmt_transformer.decode.parse import Parse
 
 
 def add(verb: AddVerb) -> None:
@@ -23,7 +26,7 @@ def add(verb: AddVerb) -> None:
     sub.add_argument(
         "--checkpoint", help="average, best, latest, or a step (default: the average where there is one, else the best)"
     )
-    sub.add_argument("--tokenized", action="store_true", help="words stand between spaces already, as in treebanks")
+    sub.add_argument("--tokenized", action="store_true", help="words are separated by spaces already, as in treebanks")
     sub.add_argument("--beam-size", type=positive, help="hypotheses kept (default: the config's; 1 is greedy)")
     sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: the config's)")
     sub.add_argument("--constrained", action="store_true", help="let the model write nothing but trees over the words")
@@ -37,53 +40,45 @@ def add(verb: AddVerb) -> None:
 
 def parse(options: argparse.Namespace, overrides: list[str]) -> None:
     """Parses the sentences given, a file, or standard input: one bracketed tree out for every line in."""
-    from wmt_transformer.data.treebanks import corpora as treebanks
-    from wmt_transformer.data.treebanks import words as treebank_words
-    from wmt_transformer.decode import parse as parser
-    from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.decode.parse import Parser
     from wmt_transformer.visualize import trees
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
-    settings = run_config(Path(options.workdir))
-    if settings.data.corpus not in treebanks.CORPORA:
-        raise UserError(f"{options.workdir} holds a run of {settings.data.corpus}, which is no treebank; use translate")
     use_compilation_cache()
-    translator = Translator.load(options.workdir, options.checkpoint)
     count, mended, results = 0, 0, []
-    with open_input(options.input) as (stream, name), whole_file(options.output) as out:
+    with contextlib.ExitStack() as opened:
+        stream, name = opened.enter_context(open_input(options.input))
+        out = opened.enter_context(whole_file(options.output))
+        picture = opened.enter_context(whole_file(options.svg)) if options.svg else None
+        parser = Parser.load(options.workdir, options.checkpoint, say)
         for lines in iter([list(options.text)]) if options.text else available_lines(stream, name):
-            if options.svg and count + len(lines) != 1:
+            if picture and count + len(lines) != 1:
                 raise UserError(f"--svg draws one sentence, and there are at least {count + len(lines)}")
-            sentences = [
-                treebank_words.leaves(
-                    line.split()
-                    if options.tokenized
-                    else treebank_words.tokenize(line, biomedical=settings.data.corpus == "craft")
-                )
-                for line in lines
-            ]
-            parser.check_lengths(translator, sentences, count + 1)
             found = parser.parse(
-                translator, sentences, options.beam_size, options.alpha, constrained=options.constrained
+                lines,
+                options.beam_size,
+                options.alpha,
+                tokenized=options.tokenized,
+                constrained=options.constrained,
+                first_line=count + 1,
             )
             for one in found:
                 if options.json:
                     results.append(_as_json(one))
                 else:
                     print(trees.outline(one.tree) + "\n" if options.pretty else one.tree, file=out)
-                if options.svg:
-                    with whole_file(options.svg) as picture:
-                        picture.write(trees.svg(one.tree))
+                if picture:
+                    picture.write(trees.svg(one.tree))
             count, mended = count + len(lines), mended + sum(any(one.repairs) for one in found)
             out.flush()
         if options.json:
             print(json.dumps({"parses": results}, ensure_ascii=False), file=out)
     if mended:
-        say(f"{mended} of {count} outputs were no tree over their words as they came, and were mended")
+        say(f"{number_of(mended, 'output')} of {count:,} needed repair to be a tree over its words")
 
 
-def _as_json(one: Any) -> dict[str, Any]:
+def _as_json(one: Parse) -> dict[str, Any]:
     return {
         "words": one.tree.words(),
         "tree": str(one.tree),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from collections.abc import Callable
 from typing import NoReturn, Protocol, runtime_checkable
 
 from wmt_transformer import __version__
-from wmt_transformer.config import UserError
+from wmt_transformer.cli.streams import mounted
+from wmt_transformer.config import Config, UserError
+from wmt_transformer.experiment import load
 
 
 @runtime_checkable
@@ -37,16 +41,54 @@ def parse(arguments: list[str], add_verbs: list[Callable[[AddVerb], None]]) -> t
         run: Callable[..., int | None], epilog: str | None = None, overridable: bool = False
     ) -> argparse.ArgumentParser:
         name, summary = run.__name__.replace("_", "-"), (run.__doc__ or "").partition("\n")[0]
-        sub = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False, epilog=epilog)
+        sub = verbs.add_parser(
+            name, help=summary, description=summary, allow_abbrev=False, epilog=epilog, add_help=not overridable
+        )
+        if overridable:
+            sub.add_argument("-h", "--help", action=HelpWithSettings, nargs=0, help="list options and settings")
         sub.set_defaults(run=run, overridable=overridable)
         return sub
 
     for add in add_verbs:
         add(verb)
-    parsed, rest = parser.parse_known_args(arguments)
-    if rest and (not parsed.overridable or not rest[0].startswith("--")):
-        parser.error(f"unrecognised arguments: {' '.join(rest)}")
-    return parsed, rest
+    for sub in verbs.choices.values():
+        for action in sub._actions:
+            name = action.metavar or action.dest.upper()
+            if isinstance(name, str) and action.nargs != 0 and action.type is None:
+                action.type = TYPES.get(name)
+    words, overrides = _split(arguments)
+    parsed, rest = parser.parse_known_args(words)
+    # Where options come before it, argparse takes a CONFIG that may be left out for left out.
+    if rest and getattr(parsed, "config", "") is None and not rest[0].startswith("-"):
+        parsed.config = rest.pop(0)
+    unknown = [*([] if parsed.overridable and rest and rest[0].startswith("--") else rest)]
+    if unknown or (overrides and not parsed.overridable):
+        parser.error(f"unrecognised arguments: {' '.join([*unknown, *overrides])}")
+    return parsed, [*rest, *overrides]
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the words for argparse, and the overrides with their values, which it would take for positional ones."""
+    words: list[str] = []
+    overrides: list[str] = []
+    goes_to = words
+    for argument in arguments:
+        if argument.startswith("--"):
+            goes_to = overrides if re.match(r"--[a-z]+\.", argument) else words
+        goes_to.append(argument)
+    return words, overrides
+
+
+class HelpWithSettings(argparse.Action):
+    """Prints a verb's help and the settings of the config that is named before it, the defaults where none is."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object) -> NoReturn:
+        from wmt_transformer.cli import settings
+
+        named = getattr(namespace, "config", None)
+        shown = Config(name="a config that sets nothing") if named is None else load(named)
+        print(f"{parser.format_help()}\n{settings.listing(shown)}")
+        parser.exit()
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +96,24 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def utf8(text: str) -> str:
+    """Reads a text, which is UTF-8 whatever the locale took its bytes for."""
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        raise argparse.ArgumentTypeError("it is not UTF-8; convert it first, for instance with iconv") from None
+
+
+TYPES: dict[str, Callable[[str], str]] = {
+    "CONFIG": mounted,
+    "FILE": mounted,
+    "FOLDER": mounted,
+    "WORKDIR": mounted,
+    "TEXT": utf8,
+}
+"""How an argument is read, by what its help calls it: paths may be in a bucket, texts mean nothing here."""
 
 
 def positive(text: str) -> int:

@@ -1,4 +1,8 @@
-"""What the command line reads and writes: standard input or a file, pictures, words for people."""
+"""What the command line reads and writes: standard input or a file, pictures, words for people.
+
+Results are UTF-8 wherever they go, as files are: what reads them need not know the locale. A stream that the caller
+closed is an error only for a verb that needs it.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,45 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import opened, reading, whole_path
+from wmt_transformer.files import opened, reading
+from wmt_transformer.visualize.letters import visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Closed(io.TextIOBase):
+    """In place of a standard output that the caller closed: writing to it is the user's mistake."""
+
+    def writable(self) -> bool:
+        return False
+
+    def write(self, text: str) -> NoReturn:
+        raise UserError("standard output is closed, and the result goes there; open it")
+
+
+def open_streams() -> None:
+    """Makes the standard streams what the command line expects, whatever the caller and the locale made them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # the next file to be opened would take this number, and whatever a library prints
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path that is not UTF-8 is printed as it is.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def say(text: str) -> None:
-    """Writes a line for people, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Writes lines for people, on standard error, whatever characters a file's name or a text in them has."""
+    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def mounted(argument: str) -> str:
@@ -41,6 +75,8 @@ def mounted(argument: str) -> str:
 def open_input(path: str | None) -> Iterator[tuple[io.BufferedIOBase, str]]:
     """Opens a file, plain or .gz, or standard input where no path is given; yields it and what messages call it."""
     if path is None:
+        if sys.stdin is None:
+            raise UserError("standard input is closed; give the text as an argument, or open it")
         yield cast(io.BufferedIOBase, sys.stdin.buffer), "standard input"
         return
     with reading(path):  # opening alone: what is done with the text fails for other reasons
@@ -49,7 +85,16 @@ def open_input(path: str | None) -> Iterator[tuple[io.BufferedIOBase, str]]:
         yield stream, path
 
 
-def save_picture(figure: Any, path: str) -> None:
-    """Writes a matplotlib figure in the format of the path's suffix, whole or not at all."""
-    with whole_path(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix[1:], dpi="figure")
+def picture_format(path: str) -> str:
+    """Returns the format that a path asks for, png or svg. Raises UserError for another one."""
+    suffix = Path(path).suffix
+    if suffix not in (".png", ".svg"):
+        raise UserError(f"{path} is neither a .png nor a .svg picture; name it so")
+    return suffix[1:]
+
+
+def save_picture(figure: Figure, out: BinaryIO, kind: str) -> None:
+    """Writes a matplotlib figure as png or svg."""
+    drawn = io.BytesIO()  # drawing moves back and forth in its file, which a pipe cannot
+    figure.savefig(drawn, format=kind, dpi="figure")
+    out.write(drawn.getvalue())

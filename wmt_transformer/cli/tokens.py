@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from wmt_transformer.cli.parser import AddVerb
-from wmt_transformer.cli.streams import say
-from wmt_transformer.config import UserError
-from wmt_transformer.files import whole_file
+from wmt_transformer.cli.streams import open_input, say
+from wmt_transformer.files import available_lines, whole_file
 
 
 def add(verb: AddVerb) -> None:
     """Adds the verb to the command line."""
     sub = verb(tokens)
-    sub.add_argument("text", metavar="TEXT", help="what to cut")
+    sub.add_argument("text", metavar="TEXT", nargs="?", help="what to cut (default: read standard input)")
     sub.add_argument(
         "--vocabulary",
         metavar="FILE",
@@ -28,32 +26,25 @@ def add(verb: AddVerb) -> None:
 
 
 def tokens(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Shows the tokens of a text: pieces, ids, bytes, and what of it a model sees."""
-    from wmt_transformer.data import phrasebook, vocabulary
-    from wmt_transformer.data.runs import load_vocabulary
+    """Shows the tokens of a text: pieces, ids, bytes, and the ids that are all a model sees."""
     from wmt_transformer.visualize import tokens
 
-    try:
-        options.text.encode()
-    except UnicodeEncodeError:
-        raise UserError("TEXT is not UTF-8; convert it first") from None
-    if not vocabulary.normalise(options.text):
-        raise UserError("there is nothing to cut: TEXT is empty")
-    views = []
-    for path in options.vocabulary or []:
-        folder = Path(path) / "data" if (Path(path) / "data").is_dir() else Path(path)
-        one = load_vocabulary(folder) if folder.is_dir() else vocabulary.Vocabulary.load(folder)
-        views.append(tokens.view(one, options.text, f"{path} ({len(one):,} pieces)"))
-    if not views:
-        one = phrasebook.vocabulary()
-        views.append(tokens.view(one, options.text, f"phrasebook ({len(one):,} pieces)"))
+    with whole_file(options.html) as out:
+        text = _standard_input() if options.text is None else options.text
+        views = tokens.views(text, options.vocabulary or [])
+        if options.html:
+            out.write(tokens.page(text, views))
     if options.html:
-        with whole_file(options.html) as out:
-            out.write(tokens.page(options.text, views))
         say(f"wrote {options.html}")
     if options.json:
-        print(json.dumps(tokens.report(options.text, views), ensure_ascii=False))
+        print(json.dumps(tokens.report(text, views), ensure_ascii=False))
     elif not options.html:
         from rich.console import Console
 
         Console(highlight=False, markup=False).print(tokens.terminal(views))
+
+
+def _standard_input() -> str:
+    """Returns all of standard input, without the line break at its end."""
+    with open_input(None) as (stream, name):
+        return "\n".join(line for lines in available_lines(stream, name) for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,10 @@ from wmt_transformer import experiment, training
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
-from wmt_transformer.config import UserError
+from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import whole_file
+from wmt_transformer.files import gone_if_failed, locked, whole_bytes, whole_file
+from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:
     from wmt_transformer.train.loop import Outcome
@@ -30,13 +32,18 @@ def add(verb: AddVerb) -> None:
 
     for run in (prepare, train):
         sub = verb(run, epilog=overrides, overridable=True)
-        sub.add_argument("config", metavar="CONFIG", help="name of a shipped config, or path of a config file")
+        sub.add_argument(
+            "config",
+            metavar="CONFIG",
+            nargs="?",
+            help="name of a shipped config, or path of a config file; may be left out where --workdir holds a run",
+        )
         sub.add_argument("--workdir", required=True, help="folder of the run")
         if run is train:
             sub.add_argument(
                 "--profile", action="store_true", help="trace a few steps for TensorBoard's profile page and Perfetto"
             )
-            hosts = sub.add_argument_group("several processes", "one run on several hosts or devices groups")
+            hosts = sub.add_argument_group("several processes", "one run on several hosts, or several on one")
             hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
             hosts.add_argument("--num-processes", type=positive, metavar="N", help="how many there are")
             hosts.add_argument("--process-id", type=int, metavar="I", help="which one this is, 0 to N - 1")
@@ -58,6 +65,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     from wmt_transformer import checkpoint
     from wmt_transformer.data.prepare import open_prepared
     from wmt_transformer.decode.generate import Translator
+    from wmt_transformer.evaluate.bleu import Scores
     from wmt_transformer.evaluate.runs import split_scores, table
     from wmt_transformer.visualize import attention
 
@@ -66,14 +74,16 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     outcome = training.train(settings, workdir, say)
     if outcome.signal is not None:
         return _after_training(outcome, workdir)
-    checkpoint.average(workdir, checkpoint.steps(workdir)[-settings.train.average_last :])
+    checkpoint.average(workdir, checkpoint.scheduled_steps(workdir)[-settings.train.average_last :])
     say("translating the test set: sentences that training never saw")
     scores, hypotheses = split_scores(workdir, "average", "test", warn=say)
     translator = Translator.load(workdir, "average")
     text = open_prepared(workdir / "data").test_text
     example = max((source for source, _ in text), key=lambda source: (len(source.split()) <= 12, len(source)))
     picture = workdir / "attention.png"
-    save_picture(attention.picture(attention.look(translator, example)), str(picture))
+    with whole_bytes(picture) as out:
+        save_picture(attention.picture(attention.look(translator, example)), out, "png")
+    assert isinstance(scores, Scores)  # the phrasebook is no treebank
     report = {
         "config": settings.name,
         "family": settings.family,
@@ -96,7 +106,8 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     say(f"what the decoder looked at: {picture}; the whole report: {workdir / 'report.json'}\n\nNext:")
     say(f'  wmt-transformer translate --workdir {workdir} "{example}"')
     say("  wmt-transformer train multi30k_en_de --workdir runs/multi30k_en_de")
-    say(f"  tensorboard --logdir {workdir / 'tensorboard'}")
+    if importlib.util.find_spec("tensorboard"):
+        say(f"  tensorboard --logdir {workdir / 'tensorboard'}")
     if options.json:
         print(json.dumps(report))
     return 0
@@ -106,15 +117,16 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     """Builds the vocabulary and the token arrays of a config's corpus."""
     from wmt_transformer.data.runs import prepare_data
 
-    settings = experiment.override(experiment.load(options.config), overrides)
-    experiment.check_same_run(Path(options.workdir), settings)
-    prepare_data(settings, Path(options.workdir), say)
+    settings = _settings(options, overrides)
+    with gone_if_failed(Path(options.workdir)), locked(Path(options.workdir)):
+        experiment.check_same_run(Path(options.workdir), settings)
+        prepare_data(settings, Path(options.workdir), say)
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
-    settings = experiment.override(experiment.load(options.config), overrides)
-    _start_hosts(options)
+    settings = _settings(options, overrides)
+    _start_hosts(options, settings.name)
     from wmt_transformer.train import hosts
 
     with hosts.failing_alone():
@@ -130,12 +142,13 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
     use_compilation_cache()
     workdir = Path(options.workdir)
     settings = run_config(workdir)
-    saved = checkpoint.steps(workdir)
+    saved = checkpoint.scheduled_steps(workdir)
     last = options.last or settings.train.average_last
     if options.steps is None and saved and len(saved) < last:
-        say(f"there are {len(saved)} checkpoints, fewer than {last}: averaging these")
+        say(f"the run has {number_of(len(saved), 'checkpoint')}, fewer than {last}: averaging all of them")
     steps = saved[-last:] if options.steps is None else options.steps
-    step = checkpoint.average(workdir, steps)
+    with locked(workdir, ".average.lock"):  # training may go on meanwhile
+        step = checkpoint.average(workdir, steps)
     say(f"wrote {workdir / 'average' / str(step)}, the mean of steps {', '.join(map(str, steps))}")
     if not options.no_scores:
         both = (
@@ -148,7 +161,13 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
         say(f"dev {name} {before:.2f} (step {max(steps)}) -> {after:.2f} (average)")
 
 
-def _start_hosts(options: argparse.Namespace) -> None:
+def _settings(options: argparse.Namespace, overrides: list[str]) -> Config:
+    """Returns the named config, or else that of the run in the work folder, with its settings changed as asked."""
+    named = run_config(Path(options.workdir)) if options.config is None else experiment.load(options.config)
+    return experiment.override(named, overrides)
+
+
+def _start_hosts(options: argparse.Namespace, run: str) -> None:
     given = [options.coordinator, options.num_processes, options.process_id]
     if not options.cluster and all(value is None for value in given):
         return
@@ -160,7 +179,7 @@ def _start_hosts(options: argparse.Namespace) -> None:
         raise UserError("--coordinator, --num-processes and --process-id belong together")
     else:
         coordinator, count, index = given
-        hosts.start(hosts.Hosts(coordinator, count, index, options.start_timeout))
+        hosts.start(hosts.Hosts(coordinator, count, index, options.start_timeout, run))
 
 
 def _after_training(outcome: Outcome, workdir: Path) -> int:

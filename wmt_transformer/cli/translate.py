@@ -74,7 +74,7 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
     search = {name: getattr(options, name) for name in ("beam_size", "alpha", "beta", "min_length", "max_length")}
-    search |= dict(sampler=_sampler(options), seed=1 if options.seed is None else options.seed)
+    search |= {"sampler": _sampler(options), "seed": 1 if options.seed is None else options.seed}
     prefixes = None if options.prefix is None else list(read_lines(options.prefix))
     use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype, say)

@@ -1,1 +1,1 @@
-
+"""From corpora to batches of token ids: vocabulary, pairs, prepared arrays (§5.1)."""

@@ -8,14 +8,20 @@ digit, such as a comma, is also the piece of that name; a piece from the middle 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import gzip
+import io
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from wmt_transformer.config import UserError
 from wmt_transformer.files import open_binary
+
+Bytes = io.BufferedReader | gzip.GzipFile
+"""What `open_binary` opens."""
 
 
 def rows(path: Path, ids: Mapping[str, int], width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,23 +71,35 @@ def nearest(table: np.ndarray, row: int, count: int = 10) -> list[tuple[int, flo
     return [(other, float(cosines[other])) for other in order[:count]]
 
 
-def _entries(file: Any, path: Path, wanted: Collection[str], width: int) -> Iterator[tuple[str, np.ndarray]]:
+def _entries(file: Bytes, path: Path, wanted: Collection[str], width: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yields words and vectors; those that are not wanted may be left out."""
     first = file.readline()
     header = first.split()
+    count, found, line = None, len(header) - 1, first
     if len(header) == 2 and all(field.isdigit() for field in header):
         count, found = int(header[0]), int(header[1])
-        start = file.tell()
-        text = _is_text(file.readline(), found)
-        file.seek(start)
-    else:
-        count, found, text = None, len(header) - 1, True
-        file.seek(0)
-    if found < 1 or (not _is_text(first, found) and count is None):
+        line = file.readline()  # nothing is read twice: it may be a pipe
+    text = _is_text(line, found)
+    if found < 1 or (not text and count is None):
         raise UserError(f"{path} does not begin as word2vec's or GloVe's files do: a word, then numbers")
     if found != width:
         raise UserError(f"{path} has vectors of {found} numbers, and model.d_model is {width}; they must agree")
-    yield from _text(file, path, wanted, width) if text else _binary(file, path, count or 0, width)
+    lines = itertools.chain([line], file)
+    yield from (
+        _text(lines, path, wanted, width, count) if text else _binary(_After(line, file), path, count or 0, width)
+    )
+
+
+class _After:
+    """Bytes that were read already, and then those of a file."""
+
+    def __init__(self, first: bytes, file: Bytes):
+        self._first, self._file = io.BytesIO(first), file
+
+    def read(self, size: int) -> bytes:
+        """Returns this many bytes, fewer at the end."""
+        found = self._first.read(size)
+        return found if len(found) == size else found + self._file.read(size - len(found))
 
 
 def _is_text(line: bytes, width: int) -> bool:
@@ -93,21 +111,29 @@ def _is_text(line: bytes, width: int) -> bool:
         return False
 
 
-def _text(file: Any, path: Path, wanted: Collection[str], width: int) -> Iterator[tuple[str, np.ndarray]]:
-    start = 2 if file.tell() else 1
-    for number, line in enumerate(file, start):
+def _text(
+    lines: Iterable[bytes], path: Path, wanted: Collection[str], width: int, count: int | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """`count` is the number of words that the file's first line gives, where it gives one."""
+    first, number = (1, 0) if count is None else (2, 1)
+    for number, line in enumerate(lines, first):
         fields = line.rstrip().rsplit(b" ", width)  # GloVe has a few words with spaces in them
         try:
             word = fields[0].decode("utf-8", "replace")
             if len(fields) != width + 1:
                 raise ValueError
-            if word in wanted:
-                yield word, np.array(fields[1:], np.float32)
+            vector = np.array(fields[1:], np.float32) if word in wanted else None
+            if vector is not None and not np.isfinite(vector).all():
+                raise ValueError
         except ValueError:
             raise UserError(f"{path}, line {number} is not a word and {width} numbers; fetch it again") from None
+        if vector is not None:
+            yield word, vector
+    if count is not None and number - 1 < count:
+        raise UserError(f"{path} ends after {number - 1:,} of {count:,} words; fetch it again")
 
 
-def _binary(file: Any, path: Path, count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
+def _binary(file: _After, path: Path, count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
     for number in range(1, count + 1):
         word = bytearray()
         while (byte := file.read(1)) not in (b" ", b""):
@@ -115,4 +141,7 @@ def _binary(file: Any, path: Path, count: int, width: int) -> Iterator[tuple[str
         numbers = file.read(4 * width)
         if len(numbers) < 4 * width:
             raise UserError(f"{path} ends in word {number:,} of {count:,}; fetch it again")
-        yield word.decode("utf-8", "replace").lstrip("\n"), np.frombuffer(numbers, "<f4")
+        vector = np.frombuffer(numbers, "<f4")
+        if not np.isfinite(vector).all():
+            raise UserError(f"{path}, word {number:,} of {count:,}: its vector is not finite; fetch it again")
+        yield word.decode("utf-8", "replace").lstrip("\n"), vector

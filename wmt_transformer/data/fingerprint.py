@@ -1,24 +1,62 @@
-"""What the data of a run is: one digest of its vocabulary, one of its corpus.
+"""What the data of a run is: one digest of its vocabulary, one of its corpus, whatever the paths and times of files.
 
-Folders made from the same text by the same settings have the same ones, on whatever machine and at whatever path.
+A run's checkpoints are parameters for the ids of one vocabulary and the sentences of one corpus. Their fingerprint is
+kept with them, and compared with that of the data folder before they are used together.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from wmt_transformer.data.manifest import read_manifest
+from wmt_transformer.config import UserError
+from wmt_transformer.data.manifest import MANIFEST, find_manifest
 
 Fingerprint = dict[str, str]
 """SHA-256 in hexadecimal under the names vocabulary and corpus."""
+VOCABULARY_FILES = ("vocabulary.model", "source.spm", "target.spm", "vocab.json", "target_vocab.json")
+"""Our own, and those of a model imported from Marian."""
 
 
 def of(folder: Path) -> Fingerprint:
-    """Returns the fingerprint of a prepared folder. Raises UserError where it is none."""
-    statistics = json.dumps(read_manifest(folder)["statistics"], sort_keys=True)
-    return {
-        "vocabulary": hashlib.sha256((folder / "vocabulary.model").read_bytes()).hexdigest(),
-        "corpus": hashlib.sha256(statistics.encode()).hexdigest(),
-    }
+    """Returns the fingerprint of a run's data folder; a model imported from Marian has a vocabulary alone.
+
+    The vocabulary is read; the digest of the corpus was stored when it was prepared. Raises UserError where there is
+    no vocabulary.
+    """
+    found = {"vocabulary": _of_files(folder, VOCABULARY_FILES)}
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        raise UserError(f"there is no vocabulary in {folder}; `wmt-transformer prepare` makes one")
+    if manifest := find_manifest(folder):
+        # A folder that was prepared before digests were stored is read through.
+        found["corpus"] = manifest.get("corpus") or of_corpus(folder)
+    return found
+
+
+def of_corpus(folder: Path) -> str:
+    """Returns the digest of everything that was prepared but the vocabulary: tokens, and text to measure on."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    return _of_files(folder, [name for name in names if name not in (*VOCABULARY_FILES, MANIFEST)])
+
+
+def check(saved: Mapping[str, str], found: Mapping[str, str], what: str) -> None:
+    """Raises UserError, with the names of what differs, where `what` was made with other data than what is there.
+
+    Only what both have is compared: checkpoints of earlier versions have no fingerprint.
+    """
+    differing = [name for name in found if name in saved and saved[name] != found[name]]
+    if differing:
+        raise UserError(
+            f"{what} was made with another {' and another '.join(differing)} than the data folder holds now; "
+            "put the old data folder back, or train in another --workdir"
+        )
+
+
+def _of_files(folder: Path, names: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        if (folder / name).is_file():
+            with open(folder / name, "rb") as file:
+                digest.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

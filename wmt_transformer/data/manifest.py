@@ -1,7 +1,9 @@
 """What a prepared folder remembers of how it was made, and whether it has to be made again.
 
-Its manifest.json holds the settings and the local files that it was made from, and what the stage that made it wants to
-know later. A prepared folder is whole: it is built beside its place and renamed at the end.
+Its manifest.json holds the settings that it was made with, the local files and a digest of the text that was read, and
+what the stage that made it wants to know later. Files that were moved, copied or touched are read again: what counts is
+their text. Where settings or text differ the folder is made anew, but never after the first checkpoint: its parameters
+belong to this vocabulary.
 """
 
 from __future__ import annotations
@@ -9,17 +11,37 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.files import whole_folder
+from wmt_transformer.data.text_digest import Split, digest_of
+from wmt_transformer.files import whole_folder, whole_path
 
 FORMAT = 1
 """Raised when the files change their meaning, so that old folders are built again."""
+MANIFEST = "manifest.json"
 
 _IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple", "context")  # these only shape batches
+
+Report = Callable[[str], None]
+"""Is given lines for people to read."""
+Manifest = dict[str, Any]
+"""`recipe` (format, settings, files), `text` (digest of what was read), `corpus` (digest of what was made), and what
+the stage remembers: `dtype`, `statistics`."""
+
+
+class Stage(NamedTuple):
+    """How a folder is prepared, of sentence pairs or of documents."""
+
+    files: Callable[[DataConfig], list[Path]]
+    """Returns the local files that a corpus is read from, as far as they exist."""
+    load: Callable[[DataConfig, Split], Iterable[str | tuple[str, str]]]
+    """Yields the texts or pairs of a split."""
+    build: Callable[[Path], Manifest]
+    """Fills an empty folder and returns what to remember: at least `text` and `corpus`."""
 
 
 def print_to_stderr(line: str) -> None:
@@ -27,21 +49,59 @@ def print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def make(
-    data: DataConfig,
-    folder: Path,
-    files: list[Path],
-    report: Callable[[str], None],
-    build: Callable[[Path], dict[str, Any]],
-) -> None:
-    """Fills `folder` by `build`, which returns what to remember, unless it was built by the same settings and files."""
-    recipe = _recipe(data, files)
-    if _is_current(folder, recipe):
-        report(f"{folder} is up to date")
-        return
+def make(data: DataConfig, folder: Path, stage: Stage, report: Report, trained: bool) -> None:
+    """Fills `folder` unless it was made by the same settings from the same text.
+
+    With `trained` there are checkpoints of what it holds: it is filled when it is missing, and never filled anew.
+    Raises UserError, which names what differs, where it would have to be.
+    """
+    recipe, manifest = _recipe(data, stage.files(data)), find_manifest(folder)
+    if manifest is not None:
+        differing = _differing_settings(manifest["recipe"]["data"], recipe["data"])
+        if not differing:
+            if _same_files(manifest["recipe"], recipe):
+                report(f"{folder} is up to date")
+                return
+            report(f"{folder} was made from files that have moved or changed: reading their text again")
+            if digest_of(partial(stage.load, data)) == manifest.get("text"):
+                _write(folder / MANIFEST, {**manifest, "recipe": recipe})
+                report(f"{folder} is up to date: the text is the same")
+                return
+            differing = [f"the text of corpus {data.corpus}"]
+        if trained:
+            raise UserError(
+                f"{folder} cannot be made anew, because the checkpoints of this run belong to it, and it differs: "
+                f"{'; '.join(differing)}; put back what it was made from, or choose another --workdir"
+            )
+    elif trained and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} has no {MANIFEST} of this version, and cannot be made anew, because the checkpoints of this run "
+            "belong to it; choose another --workdir"
+        )
     with whole_folder(folder, "--workdir") as building:
-        made = build(building)
-        (building / "manifest.json").write_text(json.dumps({"recipe": recipe, **made}, indent=2) + "\n", "utf-8")
+        _write(building / MANIFEST, {"recipe": recipe, **stage.build(building)})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Returns what `make` remembered of a folder. Raises UserError if there is none."""
+    manifest = find_manifest(folder)
+    if manifest is None:
+        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
+    return manifest
+
+
+def find_manifest(folder: Path) -> Manifest | None:
+    """Returns what `make` remembered of a folder, None where there is nothing that this version can read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        return manifest if manifest["recipe"]["format"] == FORMAT else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _write(path: Path, manifest: Manifest) -> None:
+    with whole_path(path) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 
 def _recipe(data: DataConfig, files: list[Path]) -> dict[str, Any]:
@@ -60,28 +120,12 @@ def _settings(data: DataConfig) -> dict[str, Any]:
     return json.loads(json.dumps(settings))
 
 
-def _is_current(folder: Path, recipe: dict[str, Any]) -> bool:
-    manifest = _manifest(folder)
-    if manifest is None:
-        return False
-    # A setting that was not there yet when the folder was built had its default. Files that are no longer there are no
-    # reason to build again: a prepared folder needs them no more.
-    was = manifest["recipe"]
-    same = {**_settings(DataConfig()), **was["data"]} == recipe["data"]
-    return same and all(was["files"].get(k) == v for k, v in recipe["files"].items())
+def _differing_settings(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns a line for each setting that differs; a path is none, since the text that is there counts."""
+    was = {**_settings(DataConfig()), **was}  # a setting that was not there yet had its default
+    return [f"data.{k}: {was[k]!r} there, {now[k]!r} here" for k in now if k != "path" and was[k] != now[k]]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Returns what `make` remembered of a folder. Raises UserError if there is none."""
-    manifest = _manifest(folder)
-    if manifest is None:
-        raise UserError(f"{folder} holds no prepared data of this version; run `wmt-transformer prepare` first")
-    return manifest
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if manifest.get("recipe", {}).get("format") == FORMAT else None
+def _same_files(was: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Tells whether all files are those that were read. One that is no longer there is not needed any more."""
+    return was["data"]["path"] == now["data"]["path"] and all(was["files"].get(k) == v for k, v in now["files"].items())

@@ -49,7 +49,9 @@ class MarianVocabulary(Vocabulary):
                 raise UserError(f"{folder} holds no {name}; a Marian vocabulary is {', '.join(cls.FILES)}")
             try:
                 if name.endswith(".spm"):
-                    processors.append(sentencepiece.SentencePieceProcessor(model_file=str(folder / name)))
+                    processor = sentencepiece.SentencePieceProcessor()
+                    processor.LoadFromSerializedProto((folder / name).read_bytes())
+                    processors.append(processor)
                 else:
                     read = json.loads((folder / name).read_text(encoding="utf-8"))
                     ids.append({str(piece): int(token) for piece, token in read.items()})

@@ -19,7 +19,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, tokens, vocabulary
-from wmt_transformer.data.manifest import make, print_to_stderr, read_manifest
+from wmt_transformer.data.fingerprint import of_corpus
+from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
+from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 
@@ -50,20 +52,21 @@ class Prepared:
 def prepare(
     data: DataConfig,
     folder: str | os.PathLike[str],
-    report: Callable[[str], None] = print_to_stderr,
+    report: Report = print_to_stderr,
     processes: int | None = None,
+    trained: bool = False,
 ) -> Prepared:
-    """Prepares a corpus into `folder`, or opens what is there if settings and files are still the same.
+    """Prepares a corpus into `folder`, or opens what is there if settings and text are still the same.
 
     Args:
       report: is given lines for people to read, among them the table of what was kept and dropped.
       processes: that cut text into pieces; None is one per core. The result does not depend on it.
+      trained: there are checkpoints, which belong to what `folder` holds: it is not made anew, but refused.
 
-    Raises UserError for whatever is wrong with the corpus, for a vocabulary larger than the text supports,
-    and when the disk is full; `folder` is then as it was before.
+    Raises UserError for whatever is wrong with the corpus, and when the disk is full; `folder` is then as it was.
     """
-    files = corpora.files(data)
-    make(data, Path(folder), files, report, lambda building: _build(data, building, report, processes))
+    stage = Stage(corpora.files, corpora.load, lambda building: _build(data, building, report, processes))
+    make(data, Path(folder), stage, report, trained)
     return open_prepared(folder)
 
 
@@ -114,22 +117,29 @@ def table(statistics: dict[str, Any]) -> str:
 def _build(
     data: DataConfig,
     folder: Path,
-    report: Callable[[str], None],
+    report: Report,
     processes: int | None,
-) -> dict[str, Any]:
+) -> Manifest:
     # Dev and test first: whatever is wrong with them shows before the long work.
-    sizes = {split: _copy_text(data, split, folder) for split in ("dev", "test")}
+    digest = TextDigest()
+    sizes = {split: _copy_text(data, split, folder, digest) for split in ("dev", "test")}
     text = folder / "train.tsv"
-    counts, chunks = _normalise_train(data, text, report)
+    counts, chunks = _normalise_train(data, text, report, digest)
     if not any(chunk.keep.any() for chunk in chunks):
         raise UserError(f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side")
 
     report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
     most = max(data.vocabulary_sample // 2, 1)
     symbols = corpora.symbols(data, (target for _, target in _sample(text, chunks, most)))
-    sample = itertools.chain.from_iterable(_sample(text, chunks, most))
     model = folder / "vocabulary.model"
-    words = vocabulary.train(sample, model, data.vocabulary_size, data.vocabulary_model, symbols)
+    words = vocabulary.train_fitting(
+        lambda: itertools.chain.from_iterable(_sample(text, chunks, most)),
+        model,
+        data.vocabulary_size,
+        data.vocabulary_model,
+        report,
+        symbols,
+    )
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
 
     cores = processes or os.cpu_count() or 1
@@ -149,17 +159,17 @@ def _build(
     sides = {"source": trained.source_tokens, "target": trained.target_tokens}
     statistics = {"train": counts, "tokens": sides, "vocabulary": len(words), **sizes}
     report(table(statistics))
-    return {"dtype": dtype, "statistics": statistics}
+    return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
 
 
-def _copy_text(data: DataConfig, split: corpora.Split, folder: Path) -> int:
+def _copy_text(data: DataConfig, split: corpora.Split, folder: Path, digest: TextDigest) -> int:
     """Writes both sides of dev or test, one sentence a line, unchanged but for line breaks inside one."""
     count = 0
     with (
         open(folder / f"{split}.{data.source}", "w", encoding="utf-8", newline="\n") as sources,
         open(folder / f"{split}.{data.target}", "w", encoding="utf-8", newline="\n") as targets,
     ):
-        for source, target in corpora.load(data, split):
+        for source, target in digest.through(split, corpora.load(data, split)):
             count += 1
             sources.write(_one_line(source) + "\n")
             targets.write(_one_line(target) + "\n")
@@ -175,12 +185,14 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def _normalise_train(data: DataConfig, path: Path, report: Callable[[str], None]) -> tuple[dict[str, int], list[Chunk]]:
+def _normalise_train(
+    data: DataConfig, path: Path, report: Report, digest: TextDigest
+) -> tuple[dict[str, int], list[Chunk]]:
     """Writes normalised pairs as lines source<TAB>target; returns counts so far, and the file's chunks."""
     counts: dict[str, int] = dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0)
     hashes, starts, position, spell = array.array("Q"), [], 0, corpora.spelling(data)
     with open(path, "wb", buffering=1 << 20) as file:
-        for source, target in corpora.load(data, "train"):
+        for source, target in digest.through("train", corpora.load(data, "train")):
             counts["read"] += 1
             if counts["read"] % 1_000_000 == 0:
                 report(f"read {counts['read']:,} pairs")

@@ -11,8 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+BATCHES_PER_SHAPE = 4
+"""A shape takes longer to compile than the slots that it saves are worth where an epoch has fewer batches of it."""
+
 
 class Shape(NamedTuple):
+    """The sides of a batch: rows, and the lengths of its source and target."""
+
     rows: int
     source: int
     target: int
@@ -64,14 +69,16 @@ def plan(
 ) -> Plan:
     """Returns the rows of these pairs and at most `num_shapes` shapes for them, those with the fewest slots.
 
-    A batch has at most `source_tokens` and `target_tokens` slots, and a multiple of `multiple` rows.
+    A batch has at most `source_tokens` and `target_tokens` slots, and a multiple of `multiple` rows. Where there are
+    few batches in an epoch there are fewer shapes, one for each `BATCHES_PER_SHAPE` of them.
     """
     lengths = np.stack([source_lengths, target_lengths], axis=1)
     rows = two_a_row(lengths, np.array([source_tokens, target_tokens]) // multiple)
     sums = lengths[rows[:, 0]] + np.where(rows[:, 1:] < 0, 0, lengths[rows[:, 1]])
     chains = nested_sides(sums[:, 0], sums[:, 1], num_shapes)
-    plans = (share_out(sides, counts, source_tokens, target_tokens, multiple) for sides, counts in chains)
-    shares = min(plans, key=_slots)
+    plans = [share_out(sides, counts, source_tokens, target_tokens, multiple) for sides, counts in chains]
+    one_shape = plans[0][0].batches
+    shares = min(plans[: max(one_shape // BATCHES_PER_SHAPE, 1)], key=_slots)
     return Plan(rows, shares, rows_by_shape([share.shape for share in shares], sums[:, 0], sums[:, 1]))
 
 

@@ -69,6 +69,8 @@ class Job(NamedTuple):
 
 
 class Encoded(NamedTuple):
+    """The tokens of a chunk, and how many of its pairs were dropped, by reason."""
+
     tokens: np.ndarray
     """[token] of the pairs kept"""
     lengths: np.ndarray
@@ -78,6 +80,8 @@ class Encoded(NamedTuple):
 
 
 class Written(NamedTuple):
+    """How many pairs were kept and dropped, by reason, and how many tokens they have."""
+
     kept: int
     too_long: int
     length_ratio: int

@@ -18,15 +18,20 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmt_transformer.config import UserError
+from wmt_transformer.files import open_binary
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
+LONGEST_LINE = 1 << 16
+"""Bytes. SentencePiece leaves out longer lines without a word, so that they are cut."""
+_RESERVED = "\u2585"
+"""SentencePiece leaves out lines that contain this character without a word, too."""
 MOST_WORDS = 1 << 18
 """Words whose pieces are remembered, about 50 MB; from then on they are collected anew."""
 
@@ -56,15 +61,24 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
-        """Reads the vocabulary that `train` wrote. Raises UserError if there is none."""
+        """Reads the vocabulary that `train` wrote. Raises UserError if there is none, or it is none of ours."""
         import sentencepiece
 
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
+        with open_binary(Path(path)) as file:
+            model = file.read()
         try:
-            return cls(sentencepiece.SentencePieceProcessor(model_file=str(path)))
-        except (RuntimeError, OSError) as error:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=model or b"\0")
+        except RuntimeError as error:
             raise UserError(f"{path} is not a SentencePiece model; delete it and prepare again") from error
+        found = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
+        if found != (PAD, BOS, EOS, UNKNOWN):
+            raise UserError(
+                f"{path} is another program's SentencePiece model: PAD, BOS, EOS, UNKNOWN are {found} there, and "
+                f"{(PAD, BOS, EOS, UNKNOWN)} here; prepare makes one"
+            )
+        return cls(processor)
 
     def __len__(self) -> int:
         return self._processor.get_piece_size()
@@ -122,6 +136,34 @@ def up_to_eos(ids: Iterable[int] | np.ndarray) -> list[int]:
     return [int(token) for token in before if token not in (PAD, BOS)]
 
 
+class TooLarge(UserError):
+    """A vocabulary that the text does not have the pieces for."""
+
+    def __init__(self, size: int, most: int):
+        super().__init__(
+            f"data.vocabulary_size is {size:,}, but the text supports at most {most:,}; "
+            f"set --data.vocabulary-size {most} or less"
+        )
+        self.most = most
+
+
+def train_fitting(
+    sentences: Callable[[], Iterable[str]],
+    path: str | os.PathLike[str],
+    size: int,
+    model: str,
+    report: Callable[[str], None],
+    symbols: Sequence[str] = (),
+    lines: bool = False,
+) -> Vocabulary:
+    """Trains as `train` does, or as many pieces as the text supports, and says so; `sentences` is called for each."""
+    try:
+        return train(sentences(), path, size, model, symbols, lines)
+    except TooLarge as error:
+        report(f"the text supports {error.most:,} pieces, fewer than data.vocabulary_size {size:,}: it gets these")
+        return train(sentences(), path, error.most, model, symbols, lines)
+
+
 def train(
     sentences: Iterable[str],
     path: str | os.PathLike[str],
@@ -134,15 +176,15 @@ def train(
 
     Each of the `symbols` becomes one piece, with the space before it, wherever it begins a word. With `lines` it is a
     language model's, and `sentences` are the lines of its text without their ends. The same sentences in the same
-    order give the same vocabulary. Raises UserError when the text does not have this many pieces (`char` then has
-    fewer), or has more different characters.
+    order give the same vocabulary. Raises TooLarge when the text does not have this many pieces (`char` then has
+    fewer), and UserError when it has more different characters.
     """
     import sentencepiece
 
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
+            sentence_iterator=_trainable(sentences),
             model_writer=written,
             vocab_size=size,
             model_type=model,
@@ -156,24 +198,36 @@ def train(
             bos_id=BOS,
             eos_id=EOS,
             unk_id=UNKNOWN,
-            max_sentence_length=1 << 16,
+            max_sentence_length=LONGEST_LINE,
             num_threads=16,  # not the number of cores: the sums of `unigram` depend on it
             user_defined_symbols=[f"\u2581{symbol}" for symbol in symbols] + ["\n"] * lines,
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise UserError(_explain(str(error), size)) from error
+        raise _explained(str(error), size) from error
     Path(path).write_bytes(written.getvalue())
     return Vocabulary.load(path)
 
 
-def _explain(error: str, size: int) -> str:
+def _trainable(sentences: Iterable[str]) -> Iterator[str]:
+    """Yields sentences in parts that SentencePiece does not leave out: cut at spaces where they are too long."""
+    most = LONGEST_LINE // 4  # characters, of at most four bytes each
+    for sentence in sentences:
+        for part in sentence.split(_RESERVED):
+            while len(part) > most:
+                end = part.rfind(" ", 1, most)
+                yield part[: end if end > 0 else most]
+                part = part[end + 1 if end > 0 else most :]
+            if part:
+                yield part
+
+
+def _explained(error: str, size: int) -> UserError:
     if found := re.search(r"too high .* value <= (\d+)", error):
-        most = f"the text supports at most {int(found[1]):,}"
-        return f"data.vocabulary_size is {size:,}, but {most}; set --data.vocabulary-size {found[1]} or less"
+        return TooLarge(size, int(found[1]))
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", error):
         least = f"bytes and characters alone are {int(found[1]):,}"
-        return f"data.vocabulary_size is {size:,}, but {least}; set --data.vocabulary-size to more than that"
+        return UserError(f"data.vocabulary_size is {size:,}, but {least}; set --data.vocabulary-size to more than that")
     if "sentences_.empty()" in error:
-        return "there is no text to train a vocabulary on; look at the training files"
-    return f"SentencePiece cannot train a vocabulary of {size:,} pieces: {error}"
+        return UserError("there is no text to train a vocabulary on; look at the training files")
+    return UserError(f"SentencePiece cannot train a vocabulary of {size:,} pieces: {error}")

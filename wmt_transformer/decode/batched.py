@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, UInt
 
@@ -30,9 +30,10 @@ from wmt_transformer.config import DecodeConfig, ModelConfig
 from wmt_transformer.decode import alignment, beam, coverage, ensemble
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
-from wmt_transformer.decode.runs import Params
+from wmt_transformer.decode.runs import Params, rounded
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
+from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
@@ -70,7 +71,7 @@ class Batch(NamedTuple):
     """The arguments of a compiled program: one batch, and the numbers that do not change the program."""
 
     source: Int[Array, "batch source"]
-    max_lengths: Int[Array, batch]
+    max_lengths: Int[Array, " batch"]
     """Most tokens of each row's output, EOS included; 0 for empty rows."""
     rules: Rule | None
     alpha: Float[Array, ""]
@@ -149,11 +150,11 @@ def decode(
 
 def _shapes(lengths: Sequence[int], request: Request, shards: int, at_once: int) -> list[_Shape]:
     """Returns the batches of sources of these lengths, the longest sources first; few shapes, so few programs."""
-    settings, shapes = request.settings, []
+    settings, most, shapes = request.settings, batch_tokens(request.settings), []
     longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     while longest_first:
         length = min(round_up(lengths[longest_first[0]]), request.positions)
-        rows = max(1, settings.batch_tokens // (settings.beam_size * length * at_once))
+        rows = max(1, most // (settings.beam_size * length * at_once))
         rows = min(rows // 8 * 8 or rows, 1 << (len(longest_first) - 1).bit_length())
         rows = -(-rows // shards) * shards
         shapes.append(_Shape(longest_first[:rows], rows, length))
@@ -201,6 +202,14 @@ def _outputs(row: int, count: int, tokens: np.ndarray, scores: np.ndarray, weigh
     ]
 
 
+def batch_tokens(settings: DecodeConfig) -> int:
+    """Returns how many slots of hypotheses a batch has at most.
+
+    A GPU's step is about 210 kernels, however many rows there are, and 32 rows leave it waiting for their launches.
+    """
+    return settings.batch_tokens or (32_768 if backend() == "gpu" else 4_096)
+
+
 def batches_at_once(models: Sequence[ModelConfig]) -> int:
     """Returns how many batches are decoded side by side, each of them that much smaller: 2 on a CPU that multiplies
     bfloat16.
@@ -209,14 +218,14 @@ def batches_at_once(models: Sequence[ModelConfig]) -> int:
     products are long enough, and larger batches are better.
     """
     rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
-    return 2 if rounded and jax.default_backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
+    return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
 
 
 def rows_over_devices() -> tuple[NamedSharding | None, int]:
     """Returns how rows are split and over how many devices; None and 1 where there is only one."""
     mesh = jax.sharding.get_mesh()
     if mesh.empty:
-        mesh = jax.make_mesh((jax.local_device_count(),), ("data",), (AxisType.Auto,), devices=jax.local_devices())
+        mesh = Mesh(np.asarray(jax.local_devices()), ("data",), axis_types=(AxisType.Auto,))
     axes = tuple(name for name in mesh.axis_names if name != "tensor")  # whose devices share the same rows
     shards = math.prod(mesh.shape[name] for name in axes)
     return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
@@ -248,22 +257,24 @@ def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tu
     models, source = program.models, batch.source
     if program.by_rows is not None:
         source = jax.lax.with_sharding_constraint(source, program.by_rows)
+    # Once: in the loop, XLA would read the float32 matrices and round them at every step.
+    params = tuple(rounded(each, model.compute_dtype) for model, each in zip(models, params, strict=True))
     step, cache, reorder, grow = ensemble.start(models, params, source, program.beam_size, program.cache_lengths[0])
-    common: Any = dict(
-        max_length=program.cache_lengths[-1],
-        alpha=batch.alpha,
-        bos=BOS,
-        eos=EOS,
-        pad=PAD,
-        rules=batch.rules,
-        cache_lengths=program.cache_lengths,
-        grow=grow,
-    )
+    common: Any = {
+        "max_length": program.cache_lengths[-1],
+        "alpha": batch.alpha,
+        "bos": BOS,
+        "eos": EOS,
+        "pad": PAD,
+        "rules": batch.rules,
+        "cache_lengths": program.cache_lengths,
+        "grow": grow,
+    }
     if program.beam_size == 1:
         keys = _keys(batch.seed, batch.places)
         found = generate(step, cache, batch.max_lengths, sampler=program.sampler, keys=keys, **common)
     else:
-        common |= dict(beam_size=program.beam_size, reorder=reorder)
+        common |= {"beam_size": program.beam_size, "reorder": reorder}
         count = program.beam_size if program.covered else program.count
         found = beam.search(step, cache, batch.max_lengths, num_results=count, **common)
     result: tuple[beam.Hypotheses, Array | None] = found, None

@@ -207,7 +207,7 @@ class Translator:
                 raise UserError(
                     f"line {line} has {max(map(len, pair))} tokens and the model {self._positions} learned positions"
                 )
-        batch_tokens = self._decode.batch_tokens // self._decode.beam_size
+        batch_tokens = batched.batch_tokens(self._decode) // self._decode.beam_size
         return scoring.score(self._models, self._parameters, ids[0], ids[1], batch_tokens, self._positions)
 
     @property

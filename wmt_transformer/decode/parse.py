@@ -6,15 +6,20 @@ writes becomes a tree over exactly the words that went in. It predicts no parts 
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data.treebanks import trees
+from wmt_transformer.data.treebanks import corpora, trees
+from wmt_transformer.data.treebanks import words as treebank_words
 from wmt_transformer.data.treebanks.trees import Repairs, Tree
 from wmt_transformer.decode import tree_rules
 from wmt_transformer.decode.batched import MakeRule
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.experiment import run_config
 
 
 class Parse(NamedTuple):
@@ -25,6 +30,59 @@ class Parse(NamedTuple):
     """What the model's output needed to become this tree."""
     score: float
     """Log-probability of the output, divided by the length penalty."""
+
+
+class Parser:
+    """Parses sentences with a run that was trained on a treebank."""
+
+    def __init__(self, translator: Translator):
+        self.translator = translator
+
+    @classmethod
+    def load(
+        cls,
+        workdir: str | os.PathLike[str],
+        checkpoint: str | int | None = None,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> Parser:
+        """Reads a trained parser: `checkpoint` is average, best, latest or a step.
+
+        None is the average where there is one, otherwise the best. `warn` is told of one that is not the newest.
+        Raises UserError where the folder holds no run of a treebank, or no such checkpoint.
+        """
+        corpus = run_config(Path(workdir)).data.corpus
+        if corpus not in corpora.CORPORA:
+            raise UserError(f"{workdir} holds a run of {corpus}, which is no treebank; use translate")
+        return cls(Translator.load(workdir, checkpoint, warn=warn))
+
+    def parse(
+        self,
+        sentences: Sequence[str],
+        beam_size: int | None = None,
+        alpha: float | None = None,
+        *,
+        tokenized: bool = False,
+        constrained: bool = False,
+        first_line: int = 1,
+    ) -> list[Parse]:
+        """Returns the tree of each sentence.
+
+        Args:
+          sentences: text, which is cut into words as the treebank's was.
+          beam_size, alpha: of the search (default: the config's).
+          tokenized: words stand between spaces already.
+          constrained: the model can write nothing but trees over the words.
+          first_line: the number of the first sentence in errors.
+
+        Raises UserError for a sentence without a word, and for one that is longer than any in training.
+        """
+        corpus = self.translator.data.corpus
+        leaves = [
+            treebank_words.leaves(text.split() if tokenized else treebank_words.tokenize(text, corpus))
+            for text in sentences
+        ]
+        check_lengths(self.translator, leaves, first_line)
+        return parse(self.translator, leaves, beam_size, alpha, constrained=constrained)
 
 
 def parse(

@@ -16,7 +16,7 @@ class Position(NamedTuple):
 
     tokens: Int[Array, "batch hypotheses length"]
     """What was written so far, padding after it."""
-    index: Int[Array, ""]
+    position: Int[Array, ""]
     """The position that is written now."""
     eos: int
     pad: int
@@ -49,11 +49,11 @@ class Rules(NamedTuple):
     ) -> Float[Array, "batch hypotheses vocabulary"]:
         """Returns the log-probabilities with -inf for what breaks a length or the prefix."""
         token = jnp.arange(log_probs.shape[-1])
-        forced = jnp.where(at.index == self.maximum, at.eos, at.pad)
+        forced = jnp.where(at.position == self.maximum, at.eos, at.pad)
         if length := self.prefix.shape[1]:
-            begun = self.prefix[:, jnp.minimum(at.index, length - 1)]
-            forced = jnp.where((at.index < length) & (begun != at.pad), begun, forced)
+            begun = self.prefix[:, jnp.minimum(at.position, length - 1)]
+            forced = jnp.where((at.position < length) & (begun != at.pad), begun, forced)
         forced = forced[:, None]
         allowed = (forced == at.pad) | (token == forced)
-        allowed &= (token != at.eos) | (at.index >= self.minimum)[:, None]
+        allowed &= (token != at.eos) | (at.position >= self.minimum)[:, None]
         return jnp.where(allowed[:, None], log_probs, -jnp.inf)

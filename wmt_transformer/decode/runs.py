@@ -11,7 +11,7 @@ import jax
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
 from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.experiment import from_json
+from wmt_transformer.experiment import run_config
 from wmt_transformer.model import dense
 
 Params = Mapping[str, Any]
@@ -33,14 +33,9 @@ def load(
     """
     from wmt_transformer.checkpoint import load_params  # brings Orbax
 
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"{folder} holds no run: there is no config.json; "
-            f"`wmt-transformer train CONFIG --workdir {folder}` makes one"
-        )
     if used := older_than_newest(folder, checkpoint):
         warn(used)
-    config = from_json((folder / "config.json").read_text(encoding="utf-8"))
+    config = run_config(folder)
     params, vocabulary = load_params(folder, checkpoint), load_vocabulary(folder / "data")
     if compute_dtype is None:
         return config, params, vocabulary

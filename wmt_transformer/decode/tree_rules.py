@@ -47,10 +47,10 @@ class TreeRules(NamedTuple):
         innermost = jnp.take_along_axis(at.tokens, places.max(axis=-1, keepdims=True), axis=-1)
         used = jnp.zeros_like(opens).at[self.names].set(True)[at.tokens].sum(axis=-1)
         left = self.leaves[:, None] - used
-        inside, begins = depth > 0, at.index == 0
-        has_child = levels[at.tokens[:, :, jnp.maximum(at.index - 1, 0)]] <= 0
+        inside, begins = depth > 0, at.position == 0
+        has_child = levels[at.tokens[:, :, jnp.maximum(at.position - 1, 0)]] <= 0
         still_to_come = left + depth + 1  # leaves, closing brackets and EOS
-        spare = self.limits[:, None] - at.index - still_to_come
+        spare = self.limits[:, None] - at.position - still_to_come
 
         may_open = (left > 0) & (inside | begins) & (spare >= 2)
         may_close = inside & has_child & ((depth > 1) | (left == 0))

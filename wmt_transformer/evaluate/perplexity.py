@@ -53,7 +53,7 @@ class Perplexity:
 
     @property
     def bits_per_byte(self) -> float:
-        """nats / ln 2 / bytes; of ASCII text also bits per character."""
+        """Nats / ln 2 / bytes; of ASCII text also bits per character."""
         return self.nats / math.log(2) / self.bytes
 
     def report(self) -> dict[str, float | int | None]:

@@ -1,8 +1,8 @@
 """Our translator as a CTranslate2 model: the folder that `ctranslate2.Translator` loads.
 
 CTranslate2 knows both norm positions, any table of positions and tied embeddings, and takes the width of a head
-from the matrices, so every model of ours has an exact counterpart. Two things look different there: the projections
-that read the same input are one matrix, and queries, keys and values have one width. Where d_k and d_v differ, the
+from the matrices, so every model of ours has an exact counterpart. Two things differ there: the projections
+that read the same input are one matrix, and queries, keys and values have the same width. Where d_k and d_v differ, the
 narrower is padded with zeros, which changes no product, and the scale 1 / √d_k is written out.
 
 Its beam search ranks otherwise: a hypothesis is worth its log-probability divided by n ** length_penalty, n pieces
@@ -16,11 +16,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from flax import traverse_util
 
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
@@ -29,17 +31,23 @@ from wmt_transformer.files import whole_folder
 from wmt_transformer.model.layers import sinusoids
 from wmt_transformer.special_tokens import BOS, EOS, UNKNOWN
 
+if TYPE_CHECKING:
+    from ctranslate2.specs import TransformerSpec
+
 Quantization = Literal["float32", "float16", "int8"]
 
 _SENTENCEPIECE = ("vocabulary.model", "source.spm", "target.spm")  # the first, or the others: see `data.vocabulary`
 _OURS = {"model.bin", "config.json", *_SENTENCEPIECE}
 _OURS |= {f"{which}_vocabulary.json" for which in ("shared", "source", "target")}
-_SINUSOID_ROWS = 2048  # positions that CTranslate2's converters write; it cuts a source behind 1,024 by default
+_SINUSOID_ROWS = 2048  # positions that CTranslate2's converters write; it cuts a source after 1,024 by default
+
+Shape = Callable[[list[np.ndarray], ModelConfig], np.ndarray]
+"""Makes one array of theirs from one or several of ours."""
 
 
 def export(
     config: Config,
-    params: Any,
+    params: Mapping[str, Any],
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     quantization: Quantization = "float32",
@@ -53,13 +61,15 @@ def export(
       config: the run's.
       params: of a checkpoint.
       data: the run's data folder, with its vocabulary.
-      output: the folder. It may be there if it is empty or an earlier export, which is then replaced.
+      output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
       quantization: how weights are stored; the products are computed as `Translator(compute_type=…)` says.
 
     Raises:
       UserError: ctranslate2 is not installed, the vocabulary is another model's, or `output` holds other things or
         cannot be written.
     """
+    if config.model.architecture != "encoder_decoder":
+        raise UserError("it is a language model, and a CTranslate2 model of ours translates; export a translation run")
     source, target = _pieces(Path(data))
     longest = max(_SINUSOID_ROWS, config.data.max_length + config.decode.extra_length)
     spec = specification(config.model, params, source, target, longest)
@@ -76,8 +86,8 @@ def export(
 def length_penalty(alpha: float, pieces: float) -> float:
     """Returns the `length_penalty` of CTranslate2 that favours length as our `alpha` does, near a length in pieces.
 
-    The two penalties grow alike where n ** p and ((5 + n) / 6) ** alpha have the same derivative on logarithmic axes:
-    p = alpha n / (n + 5), where n is `pieces` and EOS.
+    The two penalties grow at the same rate where n ** p and ((5 + n) / 6) ** alpha have the same derivative on
+    logarithmic axes: p = alpha n / (n + 5), where n is `pieces` and EOS.
 
     >>> round(length_penalty(0.6, pieces=14), 2)
     0.45
@@ -86,9 +96,13 @@ def length_penalty(alpha: float, pieces: float) -> float:
 
 
 def specification(
-    model: ModelConfig, params: Any, source: list[str], target: list[str], sinusoid_rows: int = _SINUSOID_ROWS
-) -> Any:
-    """Returns the `ctranslate2.specs.TransformerSpec` of a model, ready for `validate` and `optimize`.
+    model: ModelConfig,
+    params: Mapping[str, Any],
+    source: list[str],
+    target: list[str],
+    sinusoid_rows: int = _SINUSOID_ROWS,
+) -> TransformerSpec:
+    """Returns the specification of a model, ready for `validate` and `optimize`.
 
     `source` and `target` are the pieces of the two languages by id. Sinusoidal positions are written out up to
     `sinusoid_rows`; a learned table has the rows that it has.
@@ -104,7 +118,11 @@ def specification(
         (model.num_layers, model.decoder_layers),
         model.num_heads,
         pre_norm=model.norm_position == "pre",
-        activation={"relu": specs.Activation.RELU, "swish": specs.Activation.SWISH}[model.activation],
+        activation={
+            "relu": specs.Activation.RELU,
+            "swish": specs.Activation.SWISH,
+            "gelu": specs.Activation.GELUTanh,
+        }[model.activation],
         alignment_heads=model.num_heads,  # `return_attention` gives the mean over the heads of the last layer
     )
     spec.register_source_vocabulary(source)
@@ -114,71 +132,115 @@ def specification(
     spec.config.add_source_eos, spec.config.add_source_bos = True, False  # a source ends with EOS, as in training
     spec.config.layer_norm_epsilon = model.norm_epsilon
 
-    source_table = "target_embedding" if model.tied_embeddings == "all" else "source_embedding"
-    spec.encoder.embeddings[0].weight = _array(params[source_table]["table"])
-    spec.decoder.embeddings.weight = _array(params["target_embedding"]["table"])
-    untied = model.tied_embeddings == "none"
-    spec.decoder.projection.weight = _array(params["output_table"] if untied else params["target_embedding"]["table"])
-    if model.output_bias:
-        spec.decoder.projection.bias = _array(params["output_bias"])
-    for side, stack in (("source", spec.encoder), ("target", spec.decoder)):
+    flat = traverse_util.flatten_dict(params, sep="/")
+    for ours, theirs, shape in table(model):
+        # float32 copies, which quantisation may write into
+        _set(spec, theirs, shape([np.array(flat[path], np.float32) for path in ours], model))
+    for stack in (spec.encoder, spec.decoder):
         stack.scale_embeddings = True  # by √d_model
-        if model.positions == "learned":
-            stack.position_encodings.encodings = _array(params[f"{side}_positions"])
-        else:
+        if model.positions != "learned":
             stack.position_encodings.encodings = sinusoids(sinusoid_rows, model.d_model, model.sinusoid_layout)
-
-    for name, stack in (("encoder", spec.encoder), ("decoder", spec.decoder)):
-        for i, layer in enumerate(stack.layer):
-            _set_layer(layer, params[f"{name}_{i}"], model)
-        if model.norm_position == "pre":
-            _set_norm(stack.layer_norm, params[f"{name}_norm"])
+        for layer in stack.layer:
+            for attention in [layer.self_attention, *([layer.attention] if hasattr(layer, "attention") else [])]:
+                attention.queries_scale = np.float32(model.d_k**-0.5)
     return spec
 
 
-def _set_layer(layer: Any, params: Mapping[str, Any], model: ModelConfig) -> None:
-    """Fills in an encoder's or a decoder's layer."""
-    _set_attention(layer.self_attention, params["self_attention"], [("query", "key", "value")], model)
-    _set_norm(layer.self_attention.layer_norm, params["self_attention_residual"]["norm"])
-    if "cross_attention" in params:  # whose keys and values read another input than its queries
-        _set_attention(layer.attention, params["cross_attention"], [("query",), ("key", "value")], model)
-        _set_norm(layer.attention.layer_norm, params["cross_attention_residual"]["norm"])
-    for linear, ours in ((layer.ffn.linear_0, "hidden"), (layer.ffn.linear_1, "output")):
-        linear.weight = _array(params["feed_forward"][ours]["kernel"]).T
-        linear.bias = _array(params["feed_forward"][ours]["bias"])
-    _set_norm(layer.ffn.layer_norm, params["feed_forward_residual"]["norm"])
+def table(model: ModelConfig) -> list[tuple[tuple[str, ...], str, Shape]]:
+    """Returns (our paths, their path, how theirs is made of ours) for every array of a model."""
+    tied = model.tied_embeddings
+    source = "target_embedding/table" if tied == "all" else "source_embedding/table"
+    output = "output_table" if tied == "none" else "target_embedding/table"
+    rows: list[tuple[tuple[str, ...], str, Shape]] = [
+        ((source,), "encoder/embeddings/0/weight", _as_it_is),
+        (("target_embedding/table",), "decoder/embeddings/weight", _as_it_is),
+        ((output,), "decoder/projection/weight", _as_it_is),
+    ]
+    if model.output_bias:
+        rows.append((("output_bias",), "decoder/projection/bias", _as_it_is))
+    if model.positions == "learned":
+        rows.append((("source_positions",), "encoder/position_encodings/encodings", _as_it_is))
+        rows.append((("target_positions",), "decoder/position_encodings/encodings", _as_it_is))
+    for stack, layers in (("encoder", model.num_layers), ("decoder", model.decoder_layers)):
+        layer = _LAYER if stack == "encoder" else [*_LAYER, *_CROSS_ATTENTION]
+        rows += [
+            (tuple(f"{stack}_{i}/{path}" for path in ours), f"{stack}/layer/{i}/{theirs}", shape)
+            for i in range(layers)
+            for ours, theirs, shape in layer
+            if model.attention_bias or not ("/linear/" in theirs and theirs.endswith("/bias"))
+        ]
+        if model.norm_position == "pre":
+            rows += [
+                ((f"{stack}_norm/{ours}",), f"{stack}/layer_norm/{theirs}", _as_it_is)
+                for ours, theirs in (("scale", "gamma"), ("bias", "beta"))
+            ]
+    return rows
 
 
-def _set_attention(
-    attention: Any, params: Mapping[str, Any], groups: list[tuple[str, ...]], model: ModelConfig
-) -> None:
-    """Fills in an attention: one matrix for each group of projections, `[group * heads * width, d_model]`."""
+def _set(spec: TransformerSpec, path: str, value: np.ndarray) -> None:
+    """Puts an array at a path of attributes and indices."""
+    *steps, name = path.split("/")
+    place: Any = spec
+    for step in steps:
+        place = place[int(step)] if step.isdigit() else getattr(place, step)
+    setattr(place, name, value)
+
+
+def _as_it_is(ours: list[np.ndarray], model: ModelConfig) -> np.ndarray:
+    return ours[0]
+
+
+def _transposed(ours: list[np.ndarray], model: ModelConfig) -> np.ndarray:
+    return ours[0].T
+
+
+def _into_heads(ours: list[np.ndarray], model: ModelConfig) -> np.ndarray:
+    """[d_model, heads, width] of each projection -> [projections * heads * width, d_model]."""
+    return np.concatenate([_padded(x, 2, model) for x in ours], axis=1).reshape(model.d_model, -1).T
+
+
+def _heads_bias(ours: list[np.ndarray], model: ModelConfig) -> np.ndarray:
+    """[heads, width] of each projection -> [projections * heads * width]."""
+    return np.concatenate([_padded(x, 1, model) for x in ours]).reshape(-1)
+
+
+def _out_of_heads(ours: list[np.ndarray], model: ModelConfig) -> np.ndarray:
+    """[heads, width, d_model] -> [d_model, heads * width]."""
+    return _padded(ours[0], 1, model).reshape(-1, model.d_model).T
+
+
+def _padded(x: np.ndarray, axis: int, model: ModelConfig) -> np.ndarray:
+    """Returns the array with zeros after its end, so that d_k and d_v are equally wide along the axis."""
     width = max(model.d_k, model.d_v)
-    for linear, group in zip(attention.linear[:-1], groups, strict=True):
-        linear.weight = np.concatenate([_pad(params[name]["kernel"], 2, width) for name in group], axis=1)
-        linear.weight = linear.weight.reshape(model.d_model, -1).T
-        if model.attention_bias:
-            linear.bias = np.concatenate([_pad(params[name]["bias"], 1, width) for name in group]).reshape(-1)
-    output = attention.linear[-1]
-    output.weight = _pad(params["output"]["kernel"], 1, width).reshape(-1, model.d_model).T
-    if model.attention_bias:
-        output.bias = _array(params["output"]["bias"])
-    attention.queries_scale = np.float32(model.d_k**-0.5)
-
-
-def _set_norm(norm: Any, params: Mapping[str, Any]) -> None:
-    norm.gamma, norm.beta = _array(params["scale"]), _array(params["bias"])
-
-
-def _pad(x: Any, axis: int, width: int) -> np.ndarray:
-    """Returns the array with zeros behind, up to `width` along the axis."""
-    x = _array(x)
     return np.pad(x, [(0, width - n if i == axis else 0) for i, n in enumerate(x.shape)])
 
 
-def _array(x: Any) -> np.ndarray:
-    """Returns a float32 copy, which quantisation may write into."""
-    return np.array(x, np.float32)
+def _attention(ours: str, theirs: str, groups: list[tuple[str, ...]]) -> list[tuple[tuple[str, ...], str, Shape]]:
+    """Returns the rows of an attention, whose projections of one input are one matrix there."""
+    rows: list[tuple[tuple[str, ...], str, Shape]] = []
+    for i, group in enumerate(groups):
+        rows.append((tuple(f"{ours}/{name}/kernel" for name in group), f"{theirs}/linear/{i}/weight", _into_heads))
+        rows.append((tuple(f"{ours}/{name}/bias" for name in group), f"{theirs}/linear/{i}/bias", _heads_bias))
+    return [
+        *rows,
+        ((f"{ours}/output/kernel",), f"{theirs}/linear/{len(groups)}/weight", _out_of_heads),
+        ((f"{ours}/output/bias",), f"{theirs}/linear/{len(groups)}/bias", _as_it_is),
+        ((f"{ours}_residual/norm/scale",), f"{theirs}/layer_norm/gamma", _as_it_is),
+        ((f"{ours}_residual/norm/bias",), f"{theirs}/layer_norm/beta", _as_it_is),
+    ]
+
+
+_LAYER: list[tuple[tuple[str, ...], str, Shape]] = [
+    *_attention("self_attention", "self_attention", [("query", "key", "value")]),
+    (("feed_forward/hidden/kernel",), "ffn/linear_0/weight", _transposed),
+    (("feed_forward/hidden/bias",), "ffn/linear_0/bias", _as_it_is),
+    (("feed_forward/output/kernel",), "ffn/linear_1/weight", _transposed),
+    (("feed_forward/output/bias",), "ffn/linear_1/bias", _as_it_is),
+    (("feed_forward_residual/norm/scale",), "ffn/layer_norm/gamma", _as_it_is),
+    (("feed_forward_residual/norm/bias",), "ffn/layer_norm/beta", _as_it_is),
+]
+# Its keys and values read another input than its queries.
+_CROSS_ATTENTION = _attention("cross_attention", "attention", [("query",), ("key", "value")])
 
 
 def _pieces(data: Path) -> tuple[list[str], list[str]]:
@@ -197,9 +259,9 @@ def _pieces(data: Path) -> tuple[list[str], list[str]]:
     return by_id[0], by_id[1]
 
 
-def _ctranslate2() -> Any:
+def _ctranslate2() -> ModuleType:
     try:
         import ctranslate2
     except ImportError:
-        raise UserError("ctranslate2 is not installed; run: pip install 'wmt-transformer[interop]'") from None
+        raise UserError("ctranslate2 is not installed; run: pip install 'ctranslate2>=4.6'") from None
     return ctranslate2

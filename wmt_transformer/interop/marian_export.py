@@ -6,8 +6,8 @@ the rest is refused. One thing is neither: layer norm adds 1e-5 to the variance 
 1e-6 in the paper's models here; logits move by less than 1e-4.
 
 The tokeniser there cuts text with our SentencePiece model, which normalises nothing: give it text as
-`vocabulary.normalise` makes it (NFC, single spaces). It takes `</s>`, `<unk>` and `<pad>` in a text, and `>>…<<` at
-its beginning, for special tokens where ours spells them, and leaves out UNKNOWN where ours writes " ⁇ ".
+`vocabulary.normalise` makes it (NFC, single spaces). It reads `</s>`, `<unk>` and `<pad>` in a text, and `>>…<<` at
+its beginning, as special tokens where ours spells them, and omits UNKNOWN where ours writes " ⁇ ".
 """
 
 from __future__ import annotations
@@ -15,35 +15,43 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import Config, ModelConfig, UserError
+from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table
-from wmt_transformer.interop.marian import INSTALL, NAMES, NORM_EPSILON, write_json
+from wmt_transformer.interop.marian_folder import ACTIVATIONS, Json, write_json
+from wmt_transformer.interop.marian_table import NAMES, NORM_EPSILON
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 _FILES = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"}
 _FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE}
 
 
-def export(config: Config, params: Any, data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+def export(
+    config: Config, params: Mapping[str, Any], data: str | os.PathLike[str], output: str | os.PathLike[str]
+) -> None:
     """Writes a model and its vocabulary as a folder that `transformers` loads, whole or not at all.
 
     Args:
       config: the run's.
       params: of a checkpoint.
       data: the run's data folder, with its vocabulary.
-      output: the folder. It may be there if it is empty or an earlier export, which is then replaced.
+      output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
 
     Raises:
       UserError: the model has no counterpart, the vocabulary is another model's, safetensors is not installed, or
         `output` holds other things or cannot be written.
     """
+    try:
+        from safetensors.numpy import save
+    except ImportError:
+        raise UserError("safetensors is not installed; run: pip install safetensors") from None
     words = load_vocabulary(data)
     model = dataclasses.replace(config.model, vocabulary_size=params["target_embedding"]["table"].shape[0])
     if len(words) != model.vocabulary_size:
@@ -51,75 +59,54 @@ def export(config: Config, params: Any, data: str | os.PathLike[str], output: st
             f"the vocabulary has {len(words)} pieces and the checkpoint's embedding {model.vocabulary_size} rows; "
             "use the vocabulary that the model was trained with"
         )
-    if reason := _why_not(model):
+    if reason := _why_not(model, config.decode):
         raise UserError(f"Marian cannot represent this model: {reason}")
-    try:
-        from safetensors.numpy import save_file
-    except ImportError:
-        raise UserError(f"safetensors is not installed; run: {INSTALL}") from None
     positions = max(1024, config.data.max_length + config.decode.extra_length)
-    generation = {
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "forced_eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
-        "bad_words_ids": [[PAD], [BOS]],
-        "num_beams": config.decode.beam_size,
-        "length_penalty": config.decode.alpha,
-        "max_length": min(512, positions),
-    }
     with whole_folder(Path(output), "--output", _FILES) as out:
-        save_file(marian_table.to_theirs(params, model), out / "model.safetensors", {"format": "pt"})
+        # Bytes that we write ourselves have the mode that the umask gives; safetensors makes its files private.
+        (out / "model.safetensors").write_bytes(save(marian_table.to_theirs(params, model), {"format": "pt"}))
         write_json(out / "config.json", their_config(model, positions))
-        write_json(out / "generation_config.json", generation)
+        write_json(out / "generation_config.json", their_search(config.decode, positions))
         two = _export_vocabulary(words, Path(data), out)
-        tokenizer = {
-            "tokenizer_class": "MarianTokenizer",
-            "source_lang": config.data.source,
-            "target_lang": config.data.target,
-            "pad_token": NAMES[PAD],
-            "eos_token": NAMES[EOS],
-            "unk_token": NAMES[UNKNOWN],
-            "model_max_length": positions,
-            "separate_vocabs": two,
-            "clean_up_tokenization_spaces": False,
-        }
-        write_json(out / "tokenizer_config.json", tokenizer)
+        write_json(out / "tokenizer_config.json", _tokenizer(config.data, positions, two))
 
 
-def _why_not(model: ModelConfig) -> str:
+def _why_not(model: ModelConfig, search: DecodeConfig) -> str:
     """Returns why Marian cannot be this model, or nothing."""
+    if model.architecture != "encoder_decoder":
+        return "it is a language model, and Marian's models translate"
     if model.norm_position != "post":
-        return "its layer norm stands before each sub-layer (norm_position = pre), Marian's after the residual sum"
+        return "its layer norm comes before each sub-layer (norm_position = pre), Marian's after the residual sum"
     if model.positions != "sinusoidal":
         return "its positions are learned, Marian's are sinusoids"
     if model.norm_epsilon > NORM_EPSILON:
         return f"its layer norm adds {model.norm_epsilon:g} to the variance (norm_epsilon), Marian's {NORM_EPSILON:g}"
+    if model.activation not in ACTIVATIONS:
+        return f"its activation is {model.activation}, where those that it can read back are {', '.join(ACTIVATIONS)}"
     if model.d_model % model.num_heads or max(model.d_k, model.d_v) > model.d_model // model.num_heads:
         widths = f"{model.num_heads} heads of d_k = {model.d_k} and d_v = {model.d_v}"
         return f"it has {widths}, and Marian's are d_model / heads = {model.d_model / model.num_heads:g} wide"
+    if search.beta:
+        return f"its search has a coverage penalty (decode.beta = {search.beta:g}), Marian's has none"
     return ""
 
 
-def their_config(model: ModelConfig, positions: int) -> dict[str, Any]:
+def their_config(model: ModelConfig, positions: int) -> Json:
     """Returns what `MarianConfig` is made from for a model of ours, with `positions` as its most tokens."""
-    sides = {"layers": (model.num_layers, model.decoder_layers), "ffn_dim": (model.d_ff,) * 2}
-    sides |= {"attention_heads": (model.num_heads,) * 2, "layerdrop": (0.0, 0.0)}
+    shared = {theirs: getattr(model, ours) for ours, theirs in marian_table.SETTINGS}
+    decoder = {name.replace("encoder_", "decoder_"): value for name, value in shared.items() if "encoder_" in name}
     return {
         "architectures": ["MarianMTModel"],
         "model_type": "marian",
         "is_encoder_decoder": True,
         "vocab_size": model.vocabulary_size,
         "decoder_vocab_size": model.vocabulary_size,
-        "d_model": model.d_model,
-        **{
-            f"{side}_{name}": value[i] for name, value in sides.items() for i, side in enumerate(("encoder", "decoder"))
-        },
+        **shared,
+        **decoder,
+        "decoder_layers": model.decoder_layers,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
         "activation_function": model.activation,
-        "dropout": model.dropout,
-        "attention_dropout": model.attention_dropout,
-        "activation_dropout": model.relu_dropout,
         "scale_embedding": True,
         "static_position_embeddings": True,
         "max_position_embeddings": positions,
@@ -131,6 +118,38 @@ def their_config(model: ModelConfig, positions: int) -> dict[str, Any]:
         "decoder_start_token_id": BOS,
         "forced_eos_token_id": EOS,
         "torch_dtype": "float32",
+    }
+
+
+def their_search(search: DecodeConfig, positions: int) -> Json:
+    """Returns what `GenerationConfig` is made from; their lengths count the start token and EOS, ours neither."""
+    longest = min(512, positions) if search.max_length is None else search.max_length + 2
+    return {
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "forced_eos_token_id": EOS,
+        "decoder_start_token_id": BOS,
+        "bad_words_ids": [[PAD], [BOS]],
+        "num_beams": search.beam_size,
+        "length_penalty": search.alpha,
+        "max_length": longest,
+        **({"min_length": search.min_length + 1} if search.min_length else {}),
+    }
+
+
+def _tokenizer(data: DataConfig, positions: int, two: bool) -> Json:
+    """Returns the settings of their tokeniser; `two` where source and target have a vocabulary each."""
+    return {
+        "tokenizer_class": "MarianTokenizer",
+        "source_lang": data.source,
+        "target_lang": data.target,
+        "pad_token": NAMES[PAD],
+        "eos_token": NAMES[EOS],
+        "unk_token": NAMES[UNKNOWN],
+        "model_max_length": positions,
+        "separate_vocabs": two,
+        "clean_up_tokenization_spaces": False,
     }
 
 

@@ -13,6 +13,22 @@ import numpy as np
 from flax import traverse_util
 
 from wmt_transformer.config import ModelConfig
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
+
+NORM_EPSILON = 1e-5
+"""What their layer norm adds to the variance, always."""
+NAMES = {PAD: "<pad>", BOS: "<s>", EOS: "</s>", UNKNOWN: "<unk>"}
+"""Their special pieces, by our ids."""
+SETTINGS = [
+    ("num_layers", "encoder_layers"),
+    ("num_heads", "encoder_attention_heads"),
+    ("d_ff", "encoder_ffn_dim"),
+    ("d_model", "d_model"),
+    ("dropout", "dropout"),
+    ("attention_dropout", "attention_dropout"),
+    ("relu_dropout", "activation_dropout"),
+]
+"""(our field, their setting) where both are the same number."""
 
 
 class Shape(NamedTuple):
@@ -66,7 +82,7 @@ def to_theirs(params: Mapping[str, Any], model: ModelConfig) -> dict[str, np.nda
 
 
 def _padded(x: np.ndarray, model: ModelConfig, axis: int) -> np.ndarray:
-    """Returns the array with heads as wide as theirs: d_model / heads, zeros behind."""
+    """Returns the array with heads as wide as theirs: d_model / heads, with zeros after them."""
     widths = [(0, model.d_model // model.num_heads - n if i == axis else 0) for i, n in enumerate(x.shape)]
     return np.pad(x, widths)
 

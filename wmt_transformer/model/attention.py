@@ -6,7 +6,7 @@ is something that the caller holds, never hidden state.
 """
 
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -14,10 +14,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.model.dense import dense, laid_out_transposed, product, product_transposed
+from wmt_transformer.model.dense import compute_dtype, dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
+from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import EOS, PAD
+
+CUDNN_LENGTH = 32
+"""From this length on `auto` takes cuDNN on a GPU. Counted for 25,000 positions, forward and backward: 314 MB in 3
+kernels instead of 1,013 MB in 19 at 32 positions. Kernels that compute whole tiles of 128 x 128 scores would take as
+long as the other way at about 16."""
 
 
 class KVCache(NamedTuple):
@@ -156,7 +162,7 @@ def slots_dtype(dtype: Any) -> Any:
 
     There XLA writes into a bfloat16 array by converting the whole of it twice, and multiplies few rows in float32.
     """
-    return jnp.float32 if jax.default_backend() == "cpu" else dtype
+    return jnp.float32 if backend() == "cpu" else dtype
 
 
 def attend_to_slots(
@@ -178,10 +184,43 @@ def _drop(x: Array, rate: float, dropout_key: Array | None) -> Array:
     return x if dropout_key is None or not rate else dropout(x, rate, dropout_key)
 
 
-def is_fused(config: ModelConfig) -> bool:
-    """Returns whether training attends by the TPU's kernels, which have no dropout on the weights."""
-    asked = config.attention == "fused" or (config.attention == "auto" and jax.default_backend() == "tpu")
-    return asked and not config.attention_dropout
+def cudnn_attention(
+    query: Float[Array, "batch target heads k"],
+    key: Float[Array, "batch source heads k"],
+    value: Float[Array, "batch source heads k"],
+    mask: Bool[Array, "#batch 1 #target source"],
+    implementation: Literal["cudnn", "xla"] = "cudnn",
+) -> Float[Array, "batch target heads k"]:
+    """Returns softmax(QKᵀ / √d_k) V as `attention` does, by cuDNN's kernels; they want a mask for every row."""
+    mask = jnp.broadcast_to(mask, (query.shape[0], 1, query.shape[1], key.shape[1]))
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)
+
+
+def kernels_for(config: ModelConfig, target: int, source: int) -> Literal["explicit", "fused", "cudnn"]:
+    """Returns by whose kernels training attends from `target` to `source` positions: those that are asked for, or that
+    are fast, where they can. They know no dropout on the weights; cuDNN's with a mask want even lengths."""
+    asked = config.attention
+    if asked == "auto":
+        long = max(target, source) >= CUDNN_LENGTH
+        asked = "fused" if backend() == "tpu" else "cudnn" if backend() == "gpu" and long else "explicit"
+    even = target % 2 == 0 and source % 2 == 0
+    widths = config.d_k == config.d_v <= 128 and config.d_k % 8 == 0
+    can = {
+        "explicit": True,
+        "fused": target * source <= MOST_SCORES,
+        "cudnn": even and widths and compute_dtype(config.compute_dtype) == jnp.bfloat16,
+    }
+    return asked if can[asked] and not config.attention_dropout else "explicit"
+
+
+def check_attention(config: ModelConfig) -> None:
+    """Raises UserError where the config asks for kernels that this machine's devices do not have."""
+    needed = {"fused": "tpu", "cudnn": "gpu"}.get(config.attention, backend())
+    if needed != backend():
+        raise UserError(
+            f"--model.attention {config.attention} is kernels for {needed.upper()}s, and the devices here are "
+            f"{backend().upper()}s; auto takes what is fast on them"
+        )
 
 
 class MultiHeadAttention(nn.Module):
@@ -222,8 +261,11 @@ class MultiHeadAttention(nn.Module):
         """Returns what the queries of x gather from `keys_values`; sows the weights as `attention_weights`."""
         rate = self.config.attention_dropout if train else 0.0
         query = self.query(x)
-        if train and is_fused(self.config) and query.shape[-3] * keys_values.key.shape[-3] <= MOST_SCORES:
+        kernels = kernels_for(self.config, query.shape[-3], keys_values.key.shape[-3]) if train else "explicit"
+        if kernels == "fused":
             gathered = fused_attention(query, *keys_values, mask)
+        elif kernels == "cudnn":
+            gathered = cudnn_attention(query, *keys_values, mask)
         else:
             dropout_key = self.make_rng("dropout") if rate else None
             gathered, weights = attention(query, *keys_values, mask, rate, dropout_key)

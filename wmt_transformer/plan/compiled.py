@@ -18,6 +18,8 @@ from wmt_transformer.data.batches import Batch
 from wmt_transformer.data.shapes import Shape
 from wmt_transformer.model.build import build
 from wmt_transformer.plan import hlo
+from wmt_transformer.plan.kernels import Kernel, kernels
+from wmt_transformer.platform import tracing_for
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import by_rows, check_rows, make_mesh
 from wmt_transformer.train.state import TrainState, abstract_state
@@ -35,6 +37,8 @@ class Compiled:
     """Read from and written to the device's main memory in a step."""
     collectives: dict[str, dict[str, int]] | None
     """See `hlo.collectives`."""
+    kernels: list[Kernel] | None
+    """What a GPU launches; None for a TPU, which runs a step as one program."""
     seconds: float
     """What compiling took."""
 
@@ -45,18 +49,27 @@ def compile_step(config: Config, devices: Sequence[Any], shape: Shape) -> Compil
     lowered, state = lower_step(config, devices, shape)
     parameters, moments = _bytes(state.params), _bytes(state.optimizer)
     try:
-        with uncached():
-            compiled = lowered.compile()
+        compiled = compile_ahead(lowered, devices)
     except jax.errors.JaxRuntimeError as error:
         memory = _with_total(parameters, moments, asked_for(error, parameters + moments), 0)
-        return Compiled(shape, memory, None, None, time.monotonic() - begin)
+        return Compiled(shape, memory, None, None, None, time.monotonic() - begin)
     used, program = compiled.memory_analysis(), hlo.parse(compiled.as_text())
     arguments = (
         used.argument_size_in_bytes - parameters - moments + used.output_size_in_bytes - used.alias_size_in_bytes
     )
     memory = _with_total(parameters, moments, used.temp_size_in_bytes + arguments, used.generated_code_size_in_bytes)
-    seconds = time.monotonic() - begin
-    return Compiled(shape, memory, hlo.memory_traffic(program), hlo.collectives(program), seconds)
+    launched = kernels(program) if devices[0].platform == "gpu" else None
+    traffic, transfers = hlo.memory_traffic(program), hlo.collectives(program)
+    return Compiled(shape, memory, traffic, transfers, launched, time.monotonic() - begin)
+
+
+def compile_ahead(lowered: Any, devices: Sequence[Any]) -> Any:
+    """Returns the program compiled for devices that are not there."""
+    # Without a card nothing can be tuned on it. XLA would then write kernels of its own for all products, which takes
+    # three times as long; cuBLAS's are what it mostly chooses on a card.
+    options = {"xla_gpu_enable_triton_gemm": False} if devices[0].platform == "gpu" else {}
+    with uncached():
+        return lowered.compile(compiler_options=options)
 
 
 def lower_step(config: Config, devices: Sequence[Any], shape: Shape) -> tuple[Any, TrainState]:
@@ -64,8 +77,8 @@ def lower_step(config: Config, devices: Sequence[Any], shape: Shape) -> tuple[An
     config = sized(config)
     mesh = make_mesh(config.mesh, devices)
     check_rows(config.data.batch_multiple, mesh)
-    model, update = build(config.model), optimizer(config.train, config.model.d_model)
-    with jax.set_mesh(mesh):
+    with jax.set_mesh(mesh), tracing_for(devices[0].platform):
+        model, update = build(config.model), optimizer(config.train, config.model.d_model)
         state, rows = abstract_state(model, update, mesh), by_rows(mesh)
         sides = (jax.ShapeDtypeStruct((shape.rows, length), np.int32, sharding=rows) for length in shape[1:])
         step: Any = make_train_step(model, update, config.train, mesh)
@@ -73,12 +86,10 @@ def lower_step(config: Config, devices: Sequence[Any], shape: Shape) -> tuple[An
 
 
 def sized(config: Config) -> Config:
-    """Returns the config with what is known only where it runs: what a TPU does, and the vocabulary as asked for."""
-    dtype = "bfloat16" if config.model.compute_dtype == "auto" else config.model.compute_dtype
-    attention = "fused" if config.model.attention == "auto" else config.model.attention
-    vocabulary_size = config.data.vocabulary_size
-    model = dataclasses.replace(config.model, vocabulary_size=vocabulary_size, compute_dtype=dtype, attention=attention)
-    return dataclasses.replace(config, model=model)
+    """Returns the config with the vocabulary as asked for, as none was cut yet."""
+    return dataclasses.replace(
+        config, model=dataclasses.replace(config.model, vocabulary_size=config.data.vocabulary_size)
+    )
 
 
 def _bytes(tree: Any) -> int:

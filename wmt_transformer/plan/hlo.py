@@ -16,8 +16,21 @@ ELEMENT_BITS = {"pred": 8, "token": 0} | {
     f"{kind}{bits}": bits for kind in ("s", "u", "f", "bf", "c") for bits in (2, 4, 8, 16, 32, 64, 128)
 }
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "call", "after-all", "iota"}
+FREE = {
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "while",
+    "call",
+    "after-all",
+    "iota",
+    "partition-id",
+}
 """Opcodes that touch no memory themselves."""
+CUTS = ("slice", "dynamic-slice", "gather")
+"""Opcodes that read only what they take of an array."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +62,16 @@ class Program:
         yield body, times
         for one in body.values():
             if one.opcode == "while":
-                yield from self.running(_called(one, "body"), times * self.trips(one))
+                yield from self.running(called(one, "body"), times * self.trips(one))
             elif one.opcode in ("call", "async-start"):
-                yield from self.running(_called(one, "to_apply|calls|called_computation"), times)
+                yield from self.running(called(one, "to_apply|calls|called_computation"), times)
 
     def trips(self, loop: Instruction) -> int:
         """Returns how often a `while` runs; raises ValueError where it does not say (all of JAX's scans do)."""
         known = re.search(r'known_trip_count"?:\{"n":"(\d+)"\}', loop.attributes)
         if known:
             return int(known[1])
-        condition = self.computations[_called(loop, "condition")]
+        condition = self.computations[called(loop, "condition")]
         limits = [re.match(r"\d+$", one.operands[0]) for one in condition.values() if one.opcode == "constant"]
         if len(limits) != 1 or limits[0] is None:
             raise ValueError(f"the loop {loop.name} does not say how often it runs")
@@ -103,29 +116,34 @@ def collectives(program: Program) -> dict[str, dict[str, int]]:
 
 
 def memory_traffic(program: Program) -> int:
-    """Returns the bytes that a step reads from the device's main memory and writes to it, as laid out with padding.
+    """Returns the bytes that a step reads from the device's main memory and writes to it, as `operations` counts."""
+    return sum(times * moved for _, _, times, moved in operations(program))
 
-    What lives in the memory on the chip (`S(1)` in a layout) costs nothing. Of an array that a fusion only slices, or
-    writes a slice into, the slice counts. A transfer that runs beside others counts once, when it is done.
+
+def operations(program: Program) -> Iterator[tuple[Instruction, Computation, int, int]]:
+    """Yields every operation of a step, its computation, how often it runs and the bytes that it moves each time.
+
+    Bytes are those read from the device's main memory and written to it, as laid out with padding. What lives in the
+    memory on the chip (`S(1)` in a layout) costs nothing. Of an array that a fusion only slices, or writes a slice
+    into, the slice counts; of a library's product, not its workspace. A transfer that runs beside others is one
+    operation, when it is done.
     """
-    total = 0
     for body, times in program.running():
         for one in body.values():
             if one.opcode in FREE or one.opcode.endswith(("-start", "-update")):
                 continue
             if one.opcode.endswith("-done"):
-                total += times * _laid_out(one.type.replace("S(1)", ""))
+                yield one, body, times, _laid_out(one.type.replace("S(1)", ""))
                 continue
             read = [_laid_out(body[name].type) for name in one.operands if name in body]
-            written = _laid_out(one.type)
+            written = _laid_out(re.sub(r"s8\[\d+\]", "", one.type) if one.opcode == "custom-call" else one.type)
             if one.opcode == "fusion":
-                read, written = _sliced(program.computations[_called(one, "calls")], read, written)
-            elif one.opcode in ("dynamic-slice", "gather"):
+                read, written = _sliced(program.computations[called(one, "calls")], read, written)
+            elif one.opcode in CUTS:
                 read[0] = min(read[0], written)
             elif one.opcode == "dynamic-update-slice":
                 read[0], written = 0, read[1]
-            total += times * (sum(read) + written)
-    return total
+            yield one, body, times, sum(read) + written
 
 
 def _sliced(inside: Computation, read: list[int], written: int) -> tuple[list[int], int]:
@@ -137,7 +155,7 @@ def _sliced(inside: Computation, read: list[int], written: int) -> tuple[list[in
         users = [one for one in inside.values() if parameter.name in one.operands]
         index = int(parameter.operands[0])
         if users and index < len(read) and read[index]:
-            if all(one.opcode in ("dynamic-slice", "gather") and one.operands[0] == parameter.name for one in users):
+            if all(one.opcode in CUTS and one.operands[0] == parameter.name for one in users):
                 read[index] = min(read[index], sum(size(one.type) for one in users))
             elif all(one.opcode == "dynamic-update-slice" and one.operands[0] == parameter.name for one in users):
                 written -= min(written, read[index])
@@ -148,13 +166,13 @@ def _sliced(inside: Computation, read: list[int], written: int) -> tuple[list[in
 
 def size(type_: str) -> int:
     """Returns the bytes of an array or of all arrays of a tuple, without padding."""
-    return sum(math.prod(dims) * ELEMENT_BITS[kind] // 8 for kind, dims, _ in _arrays(type_))
+    return sum(math.prod(dims) * ELEMENT_BITS[kind] // 8 for kind, dims, _ in arrays(type_))
 
 
 def _laid_out(type_: str) -> int:
     """Returns the bytes in main memory of an array or a tuple, each rounded up to whole tiles of its layout."""
     total = 0
-    for kind, dims, layout in _arrays(type_):
+    for kind, dims, layout in arrays(type_):
         if re.search(r"S\([1-9]", layout):
             continue
         sides, tile = list(dims), re.search(r"T\(([\d,]+)\)", layout)
@@ -166,7 +184,7 @@ def _laid_out(type_: str) -> int:
     return total
 
 
-def _arrays(type_: str) -> list[tuple[str, tuple[int, ...], str]]:
+def arrays(type_: str) -> list[tuple[str, tuple[int, ...], str]]:
     """Returns element type, dimensions and layout of each array in a type."""
     found = re.findall(r"(\w+)\[([\d,]*)\](?:\{([^}]*)\})?", type_)
     return [(kind, tuple(map(int, dims.split(","))) if dims else (), layout) for kind, dims, layout in found]
@@ -196,7 +214,8 @@ def _closing(text: str, start: int) -> int:
     raise ValueError(f"unbalanced parentheses: {text[:80]}")
 
 
-def _called(one: Instruction, attribute: str) -> str:
+def called(one: Instruction, attribute: str) -> str:
+    """Returns which computation an instruction calls; `attribute` may be several, with | between them."""
     match = re.search(rf"(?:{attribute})=%?([\w.\-]+)", one.attributes)
     assert match, one
     return match[1]

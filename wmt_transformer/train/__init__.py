@@ -1,1 +1,1 @@
-
+"""The optimiser, the compiled update and the loop around it (§5)."""

@@ -56,24 +56,25 @@ class Development:
         return measured, text
 
 
-class Losses:
-    """The development losses of a run's evaluations, oldest first, and when they end it.
+class Patience:
+    """Decides when a run stops early: after `evaluations` in a row without a lower development loss, 0: never.
 
     The loss, not BLEU or F1: these stay at 0 for long at the beginning of a run, and for ever where their tokeniser
-    does not fit the language. Only process 0 knows the losses of earlier starts of the run; all processes get the same
-    answer.
+    does not fit the language.
+
+    Only process 0 knows the losses of earlier starts of the run; what it decides holds for all processes.
     """
 
-    def __init__(self, so_far: Sequence[float], patience: int) -> None:
-        self._losses, self._patience = list(so_far), patience
+    def __init__(self, losses: Sequence[float], evaluations: int) -> None:
+        self._losses, self._evaluations = list(losses), evaluations
 
     def add(self, loss: float) -> None:
         """Adds the loss of the newest evaluation."""
         self._losses.append(loss if math.isfinite(loss) else math.inf)
 
-    def out_of_patience(self) -> bool:
-        """Tells whether none of the last `patience` evaluations had a lower loss than all before them."""
-        losses, last = self._losses, self._patience
+    def is_over(self) -> bool:
+        """Tells whether none of the last evaluations had a lower loss than the best one before them."""
+        losses, last = self._losses, self._evaluations
         stale = last > 0 and len(losses) > last and min(losses[:-last]) <= min(losses[-last:])
         return bool(largest(stale))
 

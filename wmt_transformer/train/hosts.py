@@ -1,40 +1,34 @@
 """Several processes as one run: how they find each other, and what they have to agree on.
 
-JAX's own start kills a process that waits too long, with a C++ stack and without saying who was missing. So before it
-there is a roll call: every process reports to process 0, and if one does not come in time, all the others end with
-one line that names it. Where the cluster tells JAX who is who (Cloud TPU, Open MPI), JAX is left to it.
+A roll call (`roll_call.py`) comes first; where the cluster tells JAX who is who (Cloud TPU, Open MPI), JAX is left to
+it. What may take hours, such as preparing the data, is waited for before the devices of the processes are connected.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
 import os
-import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed  # its coordination service has no public name
 
 from wmt_transformer.config import UserError
+from wmt_transformer.train.roll_call import Hosts, roll_call
 
 LAST_WORDS = 5.0
 """Seconds that process 0, when it fails, leaves to the others to fail by themselves."""
+WAIT_SECONDS = 60.0
+"""Seconds between two words on what a process waits for."""
+DONE = "done"
 
-
-@dataclasses.dataclass(frozen=True)
-class Hosts:
-    """Where process 0 is (`host:port`; the port after it is used as well), how many processes, and which is this."""
-
-    coordinator: str
-    count: int
-    index: int
-    timeout: float = 300.0
-    """Seconds within which all processes have to come."""
+Say = Callable[[str], None]
+"""Is given lines for people."""
 
 
 def start(hosts: Hosts) -> None:
@@ -60,36 +54,38 @@ def start_from_cluster() -> None:
         ) from error
 
 
-def roll_call(address: tuple[str, int], hosts: Hosts) -> None:
-    """Returns when every process has reported to process 0, which listens on `address`."""
-    deadline = time.monotonic() + hosts.timeout
-    verdict = _call(address, hosts, deadline) if hosts.index == 0 else _report(address, hosts, deadline)
-    if verdict != "go":
-        raise UserError(verdict)
-
-
 def is_main() -> bool:
-    """Returns whether this process is the one that prints and writes what is written once."""
-    return jax.process_index() == 0
+    """Returns whether this process is the one that prints and writes what is written once.
+
+    Where processes have been started together it is known before their devices are connected.
+    """
+    return (jax.process_index() if _service() is None else distributed.global_state.process_id) == 0
 
 
 @contextlib.contextmanager
-def main_first() -> Iterator[None]:
+def main_first(what: str, say: Say) -> Iterator[None]:
     """Lets process 0 through the block first, and the others when it is done: what it wrote, they find.
 
-    Where process 0 fails the others raise UserError and do not enter the block.
+    It may take as long as it needs: `say` is told now and then that the others wait for `what`. All of them leave the
+    block together. Where process 0 fails the others raise UserError and do not enter.
     """
-    if not is_main():
-        if largest(0):
-            raise UserError("process 0 could not begin; it says why")
+    if _service() is None:
         yield
         return
-    failed = 1
-    try:
+    if not is_main():
+        if _wait_for(f"{what}/first", 0, what, say) != DONE:
+            raise UserError("process 0 could not begin; it says why")
         yield
-        failed = 0
-    finally:
-        largest(failed)
+    else:
+        verdict = "failed"
+        try:
+            yield
+            verdict = DONE
+        finally:
+            _publish(f"{what}/first", verdict)
+    _publish(f"{what}/all", DONE)
+    for index in range(distributed.global_state.num_processes):
+        _wait_for(f"{what}/all", index, what, say)
 
 
 @contextlib.contextmanager
@@ -148,49 +144,28 @@ def _end_at_once(code: int) -> None:
     os._exit(code)
 
 
-def _call(address: tuple[str, int], hosts: Hosts, deadline: float) -> str:
-    """Process 0: waits for the others, tells each how it went, and returns the same."""
-    present: dict[int, socket.socket] = {}
-    verdict = "go"
-    try:
-        server = socket.create_server(("", address[1]))
-    except OSError as error:
-        return f"process 0 cannot listen on port {address[1]}: {error.strerror}; choose another port for --coordinator"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(server)
-        while len(present) < hosts.count - 1 and verdict == "go":
-            server.settimeout(max(deadline - time.monotonic(), 0.01))
-            try:
-                connection = stack.enter_context(server.accept()[0])
-                connection.settimeout(5.0)
-                index, count = map(int, connection.makefile().readline().split())
-            except TimeoutError:
-                missing = ", ".join(str(i) for i in range(1, hosts.count) if i not in present)
-                verdict = (
-                    f"process {missing} of {hosts.count} did not come within {hosts.timeout:.0f} s; is it running?"
-                )
-            except (OSError, ValueError):
-                continue  # somebody else's connection
-            else:
-                if count != hosts.count or index in present:
-                    verdict = f"a second process {index}, or one that counts {count} instead of {hosts.count}, came"
-                present[index] = connection
-        for connection in present.values():
-            with contextlib.suppress(OSError):
-                connection.sendall(f"{verdict}\n".encode())
-    return verdict
+# ---- Waiting without a time limit
 
 
-def _report(address: tuple[str, int], hosts: Hosts, deadline: float) -> str:
-    """Every other process: reports to process 0 and returns what it says."""
-    while time.monotonic() < deadline:
+def _service() -> Any:
+    """Returns JAX's coordination service, None where this is the only process.
+
+    Unlike what goes over devices, whose collectives fail after 30 seconds on CPUs, waiting for it has no time limit.
+    """
+    return distributed.global_state.client
+
+
+def _publish(key: str, value: str) -> None:
+    _service().key_value_set(f"wmt_transformer/{key}/{distributed.global_state.process_id}", value)
+
+
+def _wait_for(key: str, index: int, what: str, say: Say) -> str:
+    """Returns what a process publishes, however long that takes."""
+    begin = time.monotonic()
+    while True:
         try:
-            with socket.create_connection(address, timeout=2.0) as connection:
-                connection.sendall(f"{hosts.index} {hosts.count}\n".encode())
-                connection.settimeout(max(deadline - time.monotonic(), 0.0) + 10.0)
-                if said := connection.makefile().readline().strip():
-                    return said
-        except OSError:
-            pass
-        time.sleep(0.2)
-    return f"process 0 did not answer at {address[0]}:{address[1]} within {hosts.timeout:.0f} s; is it running there?"
+            return _service().blocking_key_value_get(f"wmt_transformer/{key}/{index}", int(WAIT_SECONDS * 1000))
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+        say(f"waiting for process {index}: {what}, {(time.monotonic() - begin) / 60:.0f} minutes so far")

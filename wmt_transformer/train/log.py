@@ -61,7 +61,7 @@ class Log:
         self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
         self._warned = False
         self.dev_losses: list[float] = [] if self._muted else metrics.dev_losses(workdir)
-        """The loss of every evaluation so far, oldest first."""
+        """The development loss of every evaluation so far, oldest first."""
 
     def __enter__(self) -> Log:
         for part in (self._writer, self._progress, self._trace):
@@ -76,15 +76,16 @@ class Log:
         for line in said:
             self._progress.message(line)
         if self._first < self._config.train.steps:
+            self._progress.message(f"{parameters:,} parameters; compiling the first step")
             counts = {"parameters": parameters, "devices": jax.device_count(), "processes": jax.process_count()}
             self._writer.write(self._first, {f"start/{name}": count for name, count in counts.items()})
         self.timer.take()
 
-    def evaluated(self, step: int, measured: dict[str, float], text: str) -> float:
-        """Reports what was measured on the development set (see `Development`) and returns its score."""
+    def evaluated(self, step: int, measured: dict[str, float], text: str) -> dict[str, float]:
+        """Reports what was measured on the development set (see `Development`), and returns it."""
         self._writer.write(step, measured)
         self._progress.message(summary(step, measured, text))
-        return measured["dev/score"]
+        return measured
 
     def add(self, step: int, batch: Batch, measured: Any) -> None:
         """Counts one step; on every `log_every`-th waits for the device and reports."""
@@ -97,7 +98,8 @@ class Log:
         rows, source = batch.source.shape
         self._flops += chips.model_flops(self._config.model, rows * self._slices, source, batch.target.shape[1])
         self._progress.advance(step)
-        self._trace.after(step, measured)
+        if where := self._trace.after(step, measured):
+            self._progress.message(where)
         if step % self._config.train.log_every == 0:
             self._report(step)
 
@@ -132,7 +134,8 @@ class Log:
             },
         )
         self._progress.report(step, sums["loss"] / target, (source + target) / total, self._chips, utilisation)
-        if not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
+        follows_paper = self._config.family == "paper"
+        if follows_paper and not self._warned and not PAPER_TOKENS / 2 <= target / steps <= PAPER_TOKENS * 2:
             self._warned = True
             self._progress.message(
                 f"note: {target / steps:,.0f} target tokens a step; the paper's learning rate and step count are made "

@@ -1,7 +1,8 @@
 """The training loop: batch, step, log, evaluate, save; and resuming, which is the same loop from a later step.
 
 Everything that a step depends on (parameters, batch, dropout) is a function of the config and the step number, so a
-run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit.
+run that was killed and started again ends with the parameters of an uninterrupted one, bit for bit (on a GPU with
+`train.deterministic`).
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import jax.numpy as jnp
 
 from wmt_transformer.checkpoint import Checkpoints
 from wmt_transformer.config import Config, UserError
+from wmt_transformer.data import fingerprint
 from wmt_transformer.data.batches import prefetch
 from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.model.build import build
-from wmt_transformer.train.development import Development, Evaluate, Losses
+from wmt_transformer.platform import backend
+from wmt_transformer.train.development import Development, Evaluate, Patience
+from wmt_transformer.train.device_memory import enough_memory
 from wmt_transformer.train.host_batches import make_batches
+from wmt_transformer.train.hosts import largest
 from wmt_transformer.train.log import Log, Timed
 from wmt_transformer.train.optimizer import learning_rate, optimizer
 from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
@@ -55,6 +60,7 @@ def train(
     """Trains to `config.train.steps` or until the dev loss stops falling, from the newest checkpoint if there is one.
 
     `evaluate` adds scores to the development loss; its first (BLEU or F1), if any, decides which checkpoint is best.
+    A checkpoint is saved on schedule, where a development score is the best so far, and where a signal ends the run.
     With `profile` a few steps are traced (see `metrics.Trace`).
     """
     begin, settings = time.monotonic(), config.train
@@ -62,8 +68,8 @@ def train(
     update = optimizer(settings, config.model.d_model)
     check_rows(config.data.batch_multiple, mesh)
     batches = make_batches(config, prepared.train, mesh, config.data.num_shapes, settings.accumulation)
-    checkpoints = Checkpoints(workdir, settings.keep_checkpoints)
-    with contextlib.closing(checkpoints), jax.set_mesh(mesh), interruptible() as stop:
+    checkpoints = Checkpoints(workdir, settings.keep_checkpoints, fingerprint.of(prepared.folder))
+    with contextlib.closing(checkpoints), jax.set_mesh(mesh), enough_memory(config), interruptible() as stop:
         state, said = starting_state(config, checkpoints, model, update, mesh, prepared.vocabulary)
         first = now = saved = int(state.step)
         parameters = sum(x.size for x in jax.tree.leaves(state.params))
@@ -71,8 +77,8 @@ def train(
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         with Log(config, workdir, first, row_slice(mesh)[1], profile) as log:
             log.begin(parameters, said)
-            losses = Losses(log.dev_losses, settings.patience)
-            done, ended = losses.out_of_patience(), stop.agreed(first)
+            patience = Patience(log.dev_losses, settings.patience)
+            done, ended = patience.is_over(), stop.agreed(first)
             stream = prefetch(batches, first, max(settings.steps - first, 1))
             while now < settings.steps and ended is None and not done:
                 with log.timer("data"):
@@ -83,30 +89,35 @@ def train(
                 log.add(now, batch, measured)
                 if now % settings.log_every == 0:
                     _check_finite(config, state, measured, saved)
-                ended = stop.agreed(now)
-                last = now == settings.steps
-                score = None
-                if now % settings.evaluate_every == 0 or (last and ended is None):
+                last, score, is_best = now == settings.steps, None, False
+                if now % settings.evaluate_every == 0 or last:
                     with log.timer("evaluate"):
-                        measured_dev, text = dev(state.params)
-                        score = log.evaluated(now, measured_dev, text)
-                    losses.add(measured_dev["dev/loss"])
-                    done = losses.out_of_patience()
-                if now % settings.checkpoint_every == 0 or last or done or ended is not None:
+                        found = log.evaluated(now, *dev(state.params))
+                    patience.add(found["dev/loss"])
+                    score, done = found["dev/score"], patience.is_over()
+                    is_best = bool(largest(checkpoints.is_better(score)))
+                ended = None if last or done else stop.agreed(now)
+                scheduled = now % settings.checkpoint_every == 0 or last or done
+                if scheduled or is_best or ended is not None:
                     with log.timer("checkpoint"):
-                        _save(checkpoints, state, score)
+                        _save(checkpoints, state, score, scheduled)
                         saved = now
             checkpoints.wait()
     return Outcome(now, time.monotonic() - begin, step.first_seconds, parameters, ended)
 
 
-def _save(checkpoints: Checkpoints, state: TrainState, score: float | None) -> None:
-    params, moments = state.params, state.optimizer
-    if jax.default_backend() == "cpu":
+def _save(checkpoints: Checkpoints, state: TrainState, score: float | None, scheduled: bool) -> None:
+    """Starts a save; the first one of a start of the run is waited for and read back."""
+    step, params, moments = int(state.step), state.params, state.optimizer
+    if backend() == "cpu":
         # The save goes on in the background while the next step reuses the donated buffers. On an accelerator
         # they have been copied to the host by now; on a CPU the host's copy would be the buffer itself.
         params, moments = jax.tree.map(jnp.copy, (params, moments))
-    checkpoints.save(int(state.step), params, moments, score)
+    checkpoints.save(step, params, moments, score, scheduled)
+    if not checkpoints.read_back_once:
+        checkpoints.wait()
+        largest(0)  # process 0, which gives the checkpoint its name, is there too
+        checkpoints.read_back(step, params)
 
 
 def _check_finite(config: Config, state: TrainState, measured: StepMetrics, saved: int) -> None:

@@ -86,10 +86,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def dev_losses(workdir: Path) -> list[float]:
-    """Returns the development loss of every evaluation of a run so far, oldest first; inf for one that was not
-    finite."""
-    lines = [line for line in read(workdir / FILE_NAME) if "dev/loss" in line]
-    return [math.inf if line["dev/loss"] is None else line["dev/loss"] for line in lines]
+    """Returns the development loss of every evaluation of a run so far, oldest first; infinity where it was none."""
+    losses = [line["dev/loss"] for line in read(workdir / FILE_NAME) if "dev/loss" in line]
+    return [math.inf if loss is None else loss for loss in losses]
 
 
 class MetricsWriter:
@@ -156,17 +155,25 @@ class Trace:
         self._traced = steps[self.SKIPPED : self.SKIPPED + self.STEPS] or steps[1:]
         self._running = False
 
-    def after(self, step: int, measured: Any) -> None:
-        """Starts or ends the trace after this step, whose result is `measured`."""
-        if step in (self._traced.start, self._traced.stop) and self._traced:
-            import jax
+    def after(self, step: int, measured: Any) -> str | None:
+        """Starts or ends the trace after this step, whose result is `measured`; when it ends, says where it is."""
+        if step not in (self._traced.start, self._traced.stop) or not self._traced:
+            return None
+        import jax
 
-            jax.block_until_ready(measured)
-            if self._running:
-                jax.profiler.stop_trace()
-            elif step == self._traced.start:
+        jax.block_until_ready(measured)
+        if not self._running:
+            if step == self._traced.start:
                 jax.profiler.start_trace(str(self._folder))
-            self._running = not self._running
+                self._running = True
+            return None
+        jax.profiler.stop_trace()
+        self._running = False
+        newest = max(self._folder.rglob("*.trace.json.gz"), key=lambda path: path.stat().st_mtime, default=self._folder)
+        return (
+            f"the trace of steps {self._traced.start + 1} to {self._traced.stop} is {newest}: open it at "
+            "ui.perfetto.dev, or its folder with TensorBoard's profile plugin"
+        )
 
     def __enter__(self) -> Trace:
         return self
@@ -185,10 +192,13 @@ class ProgressBar:
     never touched: it belongs to `--json` and to translations. Where `muted` nothing is shown.
     """
 
+    SILENCE = 30.0
+    """Seconds without a line after which one is written where there is no terminal."""
+
     def __init__(self, total_steps: int, step: int = 0, muted: bool = False) -> None:
         self._total, self._first, self._start = total_steps, step, time.monotonic()
         self._bar = self._console = None
-        self._muted = muted
+        self._muted, self._said = muted, self._start
 
     def __enter__(self) -> ProgressBar:
         from rich.console import Console
@@ -214,9 +224,12 @@ class ProgressBar:
             self._bar.stop()
 
     def advance(self, step: int) -> None:
-        """Moves the bar; writes nothing where there is no bar."""
+        """Moves the bar; where there is none, writes a line after the first step and after a long silence."""
+        now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
+        elif step == self._first + 1 or now - self._said >= self.SILENCE:
+            self.message(f"step {step}/{self._total}  {now - self._start:.0f} s since the start, compilation included")
 
     def report(
         self, step: int, loss: float, tokens_per_second: float, chips: int = 1, utilisation: float | None = None
@@ -237,6 +250,7 @@ class ProgressBar:
 
     def message(self, text: str) -> None:
         """Writes lines of text above the bar: translations, scores, warnings."""
+        self._said = time.monotonic()
         if self._console is not None:
             self._console.print(text, markup=False, highlight=False)
         elif not self._muted:

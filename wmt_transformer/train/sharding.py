@@ -5,11 +5,14 @@ Rajbhandari et al. 2020), `tensor` splits heads, hidden units and vocabulary (Sh
 transfer between devices from the table below.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -38,7 +41,14 @@ does not divide an axis of the array leaves it whole."""
 
 def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
     """Returns a mesh over all devices (or those given); raises UserError when the sizes do not multiply to them."""
-    count = jax.device_count() if devices is None else len(devices)
+    # Auto: Linen's modules do not name the sharding of what they compute, as Explicit axes would require.
+    found = arranged(config, jax.devices() if devices is None else devices)
+    return Mesh(found, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def arranged(config: MeshConfig, devices: Sequence[Any]) -> np.ndarray:
+    """Returns the devices as they lie on the mesh, `[data, fsdp, tensor]`; see `make_mesh`."""
+    count = len(devices)
     asked = {axis: getattr(config, axis) for axis in AXES}
     flags = " ".join(f"--mesh.{axis} {size}" for axis, size in asked.items())
     open_axes = [axis for axis, size in asked.items() if size == -1]
@@ -50,8 +60,33 @@ def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
         raise UserError(
             f"{flags} does not multiply to the {count} devices there are; --mesh.data -1 takes what is left"
         )
-    # Auto: Linen's modules do not name the sharding of what they compute, as Explicit axes would require.
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    return _hosts_together(_neighbours(sizes, devices))
+
+
+def _neighbours(sizes: tuple[int, ...], devices: Sequence[Any]) -> np.ndarray:
+    """Returns the devices in the shape of the mesh, neighbours on it near each other on their network.
+
+    Between several slices the network is slow: of the axes the first ones cross it, `data` before all, which moves
+    least. Axes of a slice's torus may be split (a row of 16 devices out of 4 x 4), which `jax.make_mesh` does on v5e
+    only.
+    """
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if devices[0].device_kind == "TPU v4" and any(device.core_on_chip for device in devices):
+        return np.asarray(devices).reshape(sizes)  # ahead of time; real ones are one device a chip
+    if slices == 1:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    across: list[int] = []  # multiplies to the number of slices: that divides the number of devices
+    for size in sizes:
+        across.append(math.gcd(size, slices // math.prod(across)))
+    inside = [size // count for size, count in zip(sizes, across, strict=True)]
+    return mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=True)
+
+
+def _hosts_together(devices: np.ndarray) -> np.ndarray:
+    """Returns the mesh `[data, fsdp, tensor]` with those rows of a batch next to each other that one host reads."""
+    rows = devices.reshape(-1, devices.shape[-1])
+    hosts = [sorted({device.process_index for device in row}) for row in rows]
+    return rows[sorted(range(len(rows)), key=hosts.__getitem__)].reshape(devices.shape)
 
 
 def row_shards(mesh: Mesh) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from wmt_transformer.checkpoint import Broken, Checkpoints
+from wmt_transformer.checkpoint import Checkpoints
+from wmt_transformer.checkpoint_records import Broken
 from wmt_transformer.config import Config
 from wmt_transformer.data import embeddings
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.model.build import Model
+from wmt_transformer.train.hosts import is_main, largest
 from wmt_transformer.train.state import TrainState, abstract_state, initial_state, with_embeddings
 
 
@@ -24,29 +28,53 @@ def starting_state(
     mesh: jax.sharding.Mesh,
     vocabulary: Vocabulary,
 ) -> tuple[TrainState, list[str]]:
-    """Returns the state to go on from, and lines that say where it comes from.
+    """Returns the state to go on from, the same in all processes, and lines that say where it comes from.
 
-    Raises Broken when there are checkpoints and none of them can be read.
+    Raises Broken when there are checkpoints and none of them can be read, UserError when the newest that can was
+    trained on other data.
     """
-    if checkpoints.steps():
-        return _restored(checkpoints, abstract_state(model, update, mesh))
+    restored, said = _restored(checkpoints, abstract_state(model, update, mesh))
+    if restored is not None:
+        return restored, said
     state = initial_state(model, update, mesh, config.train.seed)
-    return _with_pretrained(state, config, vocabulary) if config.model.pretrained_embeddings else (state, [])
+    return _with_pretrained(state, config, vocabulary) if config.model.pretrained_embeddings else (state, said)
 
 
-def _restored(checkpoints: Checkpoints, shapes: TrainState) -> tuple[TrainState, list[str]]:
-    """Returns the state of the newest checkpoint that can be read, and what is wrong with newer ones."""
+def _restored(checkpoints: Checkpoints, shapes: TrainState) -> tuple[TrainState | None, list[str]]:
+    """Returns the state of the newest checkpoint that all processes can read, and what is wrong with newer ones."""
     said: list[str] = []
-    saved = checkpoints.steps()
-    for newest in reversed(saved):
-        try:
-            params, moments = checkpoints.restore(newest, shapes.params, shapes.optimizer)
-        except Broken as error:
-            said.append(f"{error}; trying the one before")
+    for newest in _newest_first(checkpoints):
+        loaded, damage = None, _tried(checkpoints.verify, newest)[1]
+        if damage is None:  # all processes load, or none: they load together
+            loaded, damage = _tried(lambda step: checkpoints.restore(step, shapes.params, shapes.optimizer), newest)
+        if loaded is None:
+            said.append(f"{damage}; trying the one before")
             continue
         step, none = (jax.device_put(jnp.int32(n), shapes.step.sharding) for n in (newest, 0))
+        params, moments = loaded
         return TrainState(step, params, moments, none), [*said, f"resuming at step {newest}"]
-    raise Broken(f"none of the {len(saved)} checkpoints can be read; the newest: {said[0]}")
+    if said:
+        raise Broken(f"none of the {len(said)} checkpoints can be read; the newest: {said[0]}")
+    return None, said
+
+
+def _tried(action: Callable[[int], Any], step: int) -> tuple[Any, str | None]:
+    """Returns what an action on a checkpoint returns, or what is broken where it is so in any of the processes."""
+    result, damage = None, None
+    try:
+        result = action(step)
+    except Broken as error:
+        damage = str(error)
+    if largest(damage is not None):
+        return None, damage or f"another process cannot read the checkpoint of step {step}"
+    return result, None
+
+
+def _newest_first(checkpoints: Checkpoints) -> Iterator[int]:
+    """Yields the steps of the checkpoints that process 0 finds, the same in all processes."""
+    found = checkpoints.steps()[::-1] if is_main() else []
+    for index in range(largest(len(found))):
+        yield largest(found[index] if found else 0)
 
 
 def _with_pretrained(state: TrainState, config: Config, vocabulary: Vocabulary) -> tuple[TrainState, list[str]]:

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int
 from wmt_transformer.config import TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.model.build import Model
-from wmt_transformer.train.loss import LossSums, cross_entropy
+from wmt_transformer.platform import backend
+from wmt_transformer.train.loss import LossSums, cross_entropy, slice_tokens
 from wmt_transformer.train.sharding import by_rows, replicated, row_shards
 from wmt_transformer.train.state import TrainState, abstract_state
 
@@ -39,7 +40,8 @@ def loss_sums(
     rngs = {"dropout": dropout_key} if train else {}
     states = apply({"params": params}, batch.source, batch.target, train, rngs=rngs, method="states")
     table = apply({"params": params}, method="vocabulary_table")
-    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing, row_shards=row_shards)
+    most = slice_tokens(len(table))
+    return cross_entropy(states, table, jnp.asarray(batch.target), smoothing, most, row_shards)
 
 
 def gradients(
@@ -79,6 +81,15 @@ def gradients(
     return sums, jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1.0), total)
 
 
+def norm_of(gradient: Any) -> Float[Array, ""]:
+    """Returns the square root of the sum of all squares, leaves of one shape added up before they are summed: a GPU
+    would run two kernels for each leaf."""
+    alike: dict[tuple[int, ...], list[Array]] = {}
+    for leaf in jax.tree.leaves(gradient):
+        alike.setdefault(leaf.shape, []).append(jnp.square(leaf))
+    return jnp.sqrt(sum((sum(squares, start=jnp.zeros(())).sum() for squares in alike.values()), start=jnp.zeros(())))
+
+
 def make_train_step(
     model: Model, optimizer: optax.GradientTransformation, train: TrainConfig, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
@@ -93,7 +104,7 @@ def make_train_step(
         sums, gradient = gradients(
             model, state.params, batch, train.label_smoothing, train.accumulation, key, row_shards(mesh)
         )
-        norm = optax.tree.norm(gradient)
+        norm = norm_of(gradient)
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         # A gradient that is not finite would ruin parameters and moments for good: they stay as they were.
@@ -111,7 +122,22 @@ def make_train_step(
         donate_argnums=0,
         in_shardings=(state_places, by_rows(mesh)),
         out_shardings=(state_places, replicated(mesh)),
+        compiler_options=compiler_options(train),
     )
+
+
+def compiler_options(train: TrainConfig) -> dict[str, Any]:
+    """Returns what XLA is told of the train step.
+
+    On a GPU it would make one product of those that read the same array, and copy queries, keys and values out of its
+    result, and their gradients together: more bytes than are saved by reading the array once. There the embeddings'
+    gradients are added up by atomic operations, in whatever order they come, and kernels are chosen by timing them,
+    unless the config asks for a deterministic step.
+    """
+    if backend() != "gpu":
+        return {}
+    fixed = {"xla_gpu_deterministic_ops": True} if train.deterministic else {}
+    return {"xla_gpu_dot_merger_threshold_mb": 0, **fixed}
 
 
 def make_eval_step(model: Model, mesh: Mesh) -> Callable[[Any, Batch], LossSums]:

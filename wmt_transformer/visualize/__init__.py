@@ -1,1 +1,1 @@
-
+"""Pictures and pages of what a model sees and does."""

@@ -1,9 +1,9 @@
-"""What the heads of a translator look at: the weights of one sentence pair, and their heat map (§3.2.3).
+"""The attention weights of a translator for one sentence pair, and their heat maps (§3.2.3).
 
 The weights come from one teacher-forced pass over the pieces of both texts, as in `decode/alignment.py`. Three kinds
-are the paper's: in the encoder every source piece looks at all of them; in the decoder, whoever predicts a piece of the
-target looks at the target's pieces before it, and, across, at the source. A fourth kind, the alignment, says the last
-in words.
+are the paper's: in the encoder each source piece attends to all of them; in the decoder, the position that predicts a
+target piece attends to the pieces before it and, in cross-attention, to the source. A fourth kind, the alignment, gives
+the last one from word to word.
 
 Figures are made without pyplot, so that drawing changes no global state and needs no display.
 """
@@ -15,7 +15,7 @@ import math
 import textwrap
 import unicodedata
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,10 @@ from wmt_transformer.decode.generate import Translator
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import EOS
 from wmt_transformer.visualize.fonts import families
+from wmt_transformer.visualize.letters import visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("encoder", "decoder", "cross", "alignment")
 START, END = "<start>", "<end>"
@@ -36,7 +40,7 @@ START, END = "<start>", "<end>"
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-    """Who looks at what: `weights[layer, head, query, key]`, whose rows sum to 1, and the names of queries and keys.
+    """Attention `weights[layer, head, query, key]`, whose rows sum to 1, and the names of queries and keys.
 
     A decoder's query is the piece that is being predicted; the keys of its self-attention are the pieces it has read,
     which begin with the start of the sentence. An alignment has one layer, one head, words for pieces, and weights
@@ -72,7 +76,7 @@ def look(translator: Translator, source: str, target: str | None = None) -> Look
     translation = translator.translate([source])[0] if target is None else normalise(target)
     ids = [*vocabulary.encode(source), EOS], [*vocabulary.encode_target(translation), EOS]
     if not translation and target is None:
-        raise UserError("the run translates this sentence into nothing; give a target to look at")
+        raise UserError("the run translates this sentence into nothing; give a target")
     _check("target", translation, len(ids[1]) - 1, translator.longest)
     pieces, words = alignment.target_pieces(vocabulary, ids[1][:-1])
     found = all_weights(translator.params, *(jnp.asarray([one], jnp.int32) for one in ids), model=translator.model)
@@ -118,7 +122,7 @@ def all_weights(
     }
 
 
-def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None = None) -> Any:
+def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None = None) -> Figure:
     """Returns a figure: the heat maps of a kind's layer under the sentences that they are of; see `heat_map`."""
     maps = look.maps[kind]
     layers = len(maps.weights)
@@ -127,13 +131,13 @@ def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None =
     return heat_map(maps, layer, head, "\n".join([*sentences, name]))
 
 
-def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = "") -> Any:
+def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = "") -> Figure:
     """Returns a matplotlib figure: a heat map for each head of a layer, white for 0 and the darkest blue for 1.
 
     Args:
       layer: counted from 0, or from the last with negative numbers.
       head: the only one to draw, counted from 0; None draws all.
-      title: what stands above everything; lines that are too long are broken.
+      title: the text above everything; lines that are too long are broken.
     """
     from matplotlib.figure import Figure
 
@@ -144,38 +148,40 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
     def distance(columns: int) -> float:
         return abs(math.log(columns**2 * width / (len(numbers) * height) / 1.5))
 
-    # As near to 3 : 2 as it goes without an empty place, so that labels stay legible on a page.
+    # As near to 3 : 2 as possible without an empty cell, so that labels are legible on a page.
     columns = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=distance)
     rows = len(numbers) // columns
     size = max(columns * width, 4.0), max(rows * height, 2.5)
     letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
-    above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(line, letters))
+    above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(visible(line), letters))
     figure = Figure(figsize=(size[0], size[1] + 0.2 * len(above.splitlines())), layout="constrained")
-    fonts = families("".join([*maps.queries, *maps.keys, title]))
+    queries, keys = ([visible(name) for name in names] for names in (maps.queries, maps.keys))
+    # Dollar signs in a text enclose no formula.
+    plain: dict[str, Any] = {"fontfamily": families("".join([*queries, *keys, above])), "parse_math": False}
     for number, panel in zip(numbers, figure.subplots(rows, columns, squeeze=False).flat, strict=True):
         panel.imshow(maps.weights[layer, number], cmap="Blues", vmin=0.0, vmax=1.0)
-        panel.set_xticks(range(len(maps.keys)), maps.keys, rotation=90, fontsize=9, fontfamily=fonts)
-        panel.set_yticks(range(len(maps.queries)), maps.queries, fontsize=9, fontfamily=fonts)
+        panel.set_xticks(range(len(maps.keys)), keys, rotation=90, fontsize=9, **plain)
+        panel.set_yticks(range(len(maps.queries)), queries, fontsize=9, **plain)
         panel.xaxis.tick_top()
         panel.tick_params(length=0)
         panel.spines[:].set_color("lightgray")
         if maps.weights.shape[1] > 1:
             panel.set_xlabel(f"head {number + 1}")
     if above:
-        figure.suptitle(above, fontsize=11, fontfamily=fonts)
+        figure.suptitle(above, fontsize=11, **plain)
     # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens.
     figure.set_dpi(min(150.0, 8000 / max(figure.get_size_inches())))
     return figure
 
 
 def label(piece: str) -> str:
-    """Returns a piece as it is read: a word's start without its mark, a continuation behind a hyphen.
+    """Returns a piece as it is read: a word's start without its mark, a continuation after a hyphen.
 
     Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>.
     """
     if "\ufffd" in piece:
         return "<byte>"
     if piece.startswith("▁"):
-        return piece[1:] or "␣"
+        return visible(piece[1:]) or "␣"
     part_of_word = piece.isalnum() and unicodedata.east_asian_width(piece[0]) not in "WF"
-    return f"-{piece}" if part_of_word else piece
+    return f"-{piece}" if part_of_word else visible(piece)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CONTEXTS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Tokens looked back on."""
@@ -43,7 +46,7 @@ def lines(vocabulary_size: int) -> list[str]:
     return [*found, f"the base Transformer: {transformer_parameters(vocabulary_size):,} parameters, for any context"]
 
 
-def picture(vocabularies: Mapping[str, int]) -> Any:
+def picture(vocabularies: Mapping[str, int]) -> Figure:
     """Returns a matplotlib figure: the numbers in a table over the context, for vocabularies of each name and size,
     and the parameters of the base Transformer with the largest of them."""
     from matplotlib.figure import Figure

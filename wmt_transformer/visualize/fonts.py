@@ -25,7 +25,7 @@ def families(text: str) -> list[str]:
                 missing -= found
     if missing:
         warnings.warn(
-            f"no font on this machine has {''.join(sorted(missing))[:20]}, a box stands for it; install one (Debian: "
+            f"no font on this machine has {''.join(sorted(missing))[:20]}, a box is drawn; install one (Debian: "
             "apt install fonts-noto-cjk), or write an .html page, for which the browser finds fonts",
             stacklevel=2,
         )

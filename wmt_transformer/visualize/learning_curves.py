@@ -1,6 +1,6 @@
 """Learning curves of one or several runs: loss on the left, dev BLEU on the right, over steps.
 
-They are drawn from the runs' `metrics.jsonl`, which is all that a run needs to have left behind.
+They are drawn from the runs' `metrics.jsonl`; nothing else of a run is needed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.train.metrics import read
+from wmt_transformer.visualize.letters import visible
 
 
 def plot(metrics_files: Sequence[Path], path: Path) -> None:
@@ -23,7 +24,9 @@ def plot(metrics_files: Sequence[Path], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     for number, file in enumerate(metrics_files):
-        lines, name, colour = read(file), file.resolve().parent.name, f"C{number}"
+        # matplotlib leaves a name out of the legend that begins with an underscore.
+        lines, name, colour = read(file), visible(file.resolve().parent.name), f"C{number}"
+        name = f" {name}" if name.startswith("_") else name
         losses.plot(
             *curve(lines, "train/nats_per_token"),
             color=colour,
@@ -38,7 +41,8 @@ def plot(metrics_files: Sequence[Path], path: Path) -> None:
     for panel in (losses, scores):
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.25)
-        panel.legend(frameon=False, fontsize=8)
+        for text in panel.legend(frameon=False, fontsize=8).get_texts():
+            text.set_parse_math(False)  # dollar signs in a folder's name enclose no formula
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

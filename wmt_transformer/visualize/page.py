@@ -28,7 +28,7 @@ def html(look: Look, kind: str = "cross", layer: int = -1, head: int | None = No
         "first": {"kind": kind, "layer": range(layers)[layer], "head": head},
         "maps": {name: _as_json(maps) for name, maps in look.maps.items()},
     }
-    # Only "<" could end the script that the data stands in.
+    # Only "<" could end the script that holds the data.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text)
 

@@ -1,13 +1,16 @@
-"""Positional encodings as a picture (§3.5): the table itself, and how alike two positions are."""
+"""Positional encodings as a picture (§3.5): the table itself, and how similar two positions are."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.model.layers import sinusoids
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def table(translator: Translator) -> np.ndarray:
@@ -18,7 +21,7 @@ def table(translator: Translator) -> np.ndarray:
     return sinusoids(longest, model.d_model, model.sinusoid_layout)
 
 
-def picture(table: np.ndarray) -> Any:
+def picture(table: np.ndarray) -> Figure:
     """Returns a matplotlib figure: the table `[positions, d_model]`, and the cosines between its rows.
 
     In the table a row is a position, and both ends of the colours are its largest number. The sinusoids' likeness

@@ -1,19 +1,28 @@
-"""Tokens that one can see: how a text is cut into pieces, with ids and bytes, and what of it a model sees: ids alone.
+"""Tokens made visible: how a text is cut into pieces, with ids and bytes, and the ids that are all a model sees.
 
 A token need not be a character: `<0xF0>` is the first of four that spell an emoji in bytes, and a combining mark can be
-a piece of its own. Tokens that only together are characters as a reader sees them (Unicode's grapheme clusters) are
-shown as one group, with all their ids. Each id also has a symbol, Braille cells that stand for nothing: to a model
+a piece of its own. Tokens that only together make a character as a reader sees it (Unicode's grapheme clusters) are
+shown as one group, with all their ids. Each id also has a symbol, Braille cells without a meaning: to a model
 "strawberry" is a few such symbols, and none of them has the letter r in it.
 """
 
 from __future__ import annotations
 
 import html
+import os
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.config import UserError
+from wmt_transformer.data import phrasebook
+from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.visualize.letters import visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _COLOURS = ("#cfe3ff", "#ffd9c2", "#d3f0cd", "#f6d0e4", "#fff0a8", "#dcd3f7")
@@ -21,7 +30,7 @@ _COLOURS = ("#cfe3ff", "#ffd9c2", "#d3f0cd", "#f6d0e4", "#fff0a8", "#dcd3f7")
 
 
 class Token(NamedTuple):
-    """One piece: its id, its name in the vocabulary, and the bytes of the text that it stands for."""
+    """One piece: its id, its name in the vocabulary, and its bytes of the text."""
 
     id: int
     piece: str
@@ -47,7 +56,7 @@ class View(NamedTuple):
         return [token for group in self.groups for token in group.tokens]
 
     def _repr_html_(self) -> str:
-        """Returns what a notebook shows: the page in a frame of its own."""
+        """Returns what a notebook shows: the page in a frame."""
         inner = html.escape(page("".join(group.text for group in self.groups), [self]), quote=True)
         return f'<iframe srcdoc="{inner}" style="width: 100%; height: 26rem; border: 0"></iframe>'
 
@@ -61,8 +70,31 @@ def view(vocabulary: Vocabulary, text: str, name: str = "vocabulary") -> View:
     return View(name, tuple(_groups(tokens)))
 
 
+def views(text: str, vocabularies: Sequence[str | os.PathLike[str]] = ()) -> list[View]:
+    """Returns how each vocabulary cuts a text: SentencePiece models, data folders or work folders of runs.
+
+    Without one it is the built-in corpus's. Raises UserError for a text without anything in it, and where there is no
+    vocabulary.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError("the text is not UTF-8; convert it first") from None
+    if not normalise(text):
+        raise UserError("there is nothing to cut: the text is empty")
+    if not vocabularies:
+        built_in = phrasebook.vocabulary()
+        return [view(built_in, text, f"phrasebook ({len(built_in):,} pieces)")]
+    found = []
+    for path in map(Path, vocabularies):
+        folder = path / "data" if (path / "data").is_dir() else path
+        one = load_vocabulary(folder) if folder.is_dir() else Vocabulary.load(folder)
+        found.append(view(one, text, f"{path} ({len(one):,} pieces)"))
+    return found
+
+
 def symbol(token: int) -> str:
-    """Returns what stands for an id: its digits to base 255, each a Braille cell with a dot at least."""
+    """Returns the symbol of an id: its digits to base 255, each a Braille cell with at least one dot."""
     digits = chr(0x2801 + token % 255)
     return symbol(token // 255) + digits if token >= 255 else digits
 
@@ -86,7 +118,7 @@ def report(text: str, views: Sequence[View]) -> dict[str, Any]:
     }
 
 
-def terminal(views: Sequence[View]) -> Any:
+def terminal(views: Sequence[View]) -> RenderableType:
     """Returns the views side by side for a rich console."""
     from rich.console import Group as Stack
     from rich.table import Table
@@ -108,9 +140,14 @@ def terminal(views: Sequence[View]) -> Any:
             for token in group.tokens:
                 text = Text(_shown(group), style=f"black on {_COLOURS[number % len(_COLOURS)]}")
                 first = token is group.tokens[0]
-                piece = Text(token.piece)
+                piece = Text(visible(token.piece))
                 table.add_row(text if first else "", piece, str(token.id), str(len(token.text)), symbol(token.id))
-        parts = [Text(one.name, style="bold"), _summary(one), coloured(one.groups, False), coloured(one.groups, True)]
+        parts = [
+            Text(visible(one.name), style="bold"),
+            _summary(one),
+            coloured(one.groups, False),
+            coloured(one.groups, True),
+        ]
         cells.append(Stack(*parts, "", table))
         grid.add_column(overflow="fold", ratio=1 if len(views) > 1 else None)
     grid.add_row(*cells)
@@ -120,7 +157,7 @@ def terminal(views: Sequence[View]) -> Any:
 def page(text: str, views: Sequence[View]) -> str:
     """Returns the views side by side as one HTML page that needs nothing else."""
     columns = "\n".join(map(_column, views))
-    return _PAGE.format(title=html.escape(text[:60]), columns=columns)
+    return _PAGE.format(title=html.escape(visible(text[:60])), columns=columns)
 
 
 def _bytes(piece: str) -> bytes:
@@ -148,7 +185,7 @@ def _groups(tokens: Sequence[Token]) -> list[Group]:
 
 
 def _shown(group: Group) -> str:
-    return group.text.replace("\n", "↵") or "▁"
+    return "↵".join(map(visible, group.text.split("\n"))) or "▁"
 
 
 def _summary(one: View) -> str:
@@ -158,7 +195,7 @@ def _summary(one: View) -> str:
 
 def _column(one: View) -> str:
     def chunk(number: int, shown: str, tokens: Sequence[Token]) -> str:
-        ids, pieces = " ".join(str(token.id) for token in tokens), " ".join(token.piece for token in tokens)
+        ids, pieces = " ".join(str(token.id) for token in tokens), " ".join(visible(token.piece) for token in tokens)
         hint = html.escape(f"{pieces} · {sum(len(token.text) for token in tokens)} bytes", quote=True)
         body = f"<b>{html.escape(shown)}</b><small>{ids}</small>"
         return f'<span class="c{number % len(_COLOURS)}" title="{hint}">{body}</span>'
@@ -168,12 +205,12 @@ def _column(one: View) -> str:
     seen = "".join(chunk(number, symbol(token.id), [token]) for number, group in groups for token in group.tokens)
     rows = "".join(
         f'<tr><td class="c{number % len(_COLOURS)}"><b>{"" if place else html.escape(_shown(group))}</b></td>'
-        f"<td>{html.escape(token.piece)}</td><td>{token.id}</td><td>{len(token.text)}</td><td>{symbol(token.id)}</td></tr>"
+        f"<td>{html.escape(visible(token.piece))}</td><td>{token.id}</td><td>{len(token.text)}</td><td>{symbol(token.id)}</td></tr>"
         for number, group in groups
         for place, token in enumerate(group.tokens)
     )
     return (
-        f"<section><h2>{html.escape(one.name)}</h2><p>{_summary(one)}</p>"
+        f"<section><h2>{html.escape(visible(one.name))}</h2><p>{_summary(one)}</p>"
         f'<h3>the text</h3><div class="text" dir="auto">{text}</div>'
         f'<h3>what the model sees</h3><div class="text">{seen}</div>'
         "<table><tr><th>text</th><th>piece</th><th>id</th><th>bytes</th><th>symbol</th></tr>"
@@ -193,6 +230,7 @@ h3 {{ font-size: .9rem; color: #555; margin: 1rem 0 .3rem; }}
 p {{ margin: 0; color: #555; }}
 .text span {{ display: inline-flex; flex-direction: column; align-items: center; border-radius: 4px;
   padding: 0 2px; margin: 1px; min-width: 1ch; }}
+.text span, td {{ unicode-bidi: isolate; }}
 .text b, td b {{ font-weight: normal; white-space: pre; }} .text b {{ font-size: 1.4rem; }}
 small {{ font-size: .65rem; color: #333; }}
 table {{ border-collapse: collapse; margin-top: 1rem; }}

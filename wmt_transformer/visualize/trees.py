@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from wmt_transformer.data.treebanks.trees import LEAF, Tree, walk
+from wmt_transformer.visualize.letters import visible
 
 _LETTER, _GAP, _ROW = 7.5, 14, 46
 """Of the picture, in pixels: width of a letter, space between words, height of a level."""
@@ -13,7 +14,7 @@ _LETTER, _GAP, _ROW = 7.5, 14, 46
 def outline(tree: Tree) -> str:
     """Returns the tree from top to bottom, a constituent or a word a line, lines from each to its parts."""
     lines: list[str] = []
-    below: list[str] = []  # what stands before the children of each open node
+    below: list[str] = []  # what comes before the children of each open node
     ends: list[list[Tree]] = []
     for node, opens in walk(tree):
         if not opens:
@@ -58,8 +59,10 @@ def svg(tree: Tree) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(text)}</text>' if text else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(visible(text))}</text>' if text else ""
 
 
 def _name(node: Tree) -> str:
-    return node.label if node.word is None else node.word if node.label == LEAF else f"{node.label} {node.word}"
+    return visible(
+        node.label if node.word is None else node.word if node.label == LEAF else f"{node.label} {node.word}"
+    )

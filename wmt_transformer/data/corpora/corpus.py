@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from wmt_transformer.config import DataConfig
+from wmt_transformer.data.text_digest import Split
 
-Split = Literal["train", "dev", "test"]
 Pair = tuple[str, str]
 
 

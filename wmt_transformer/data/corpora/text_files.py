@@ -52,6 +52,8 @@ def tab_separated(path: Path) -> Iterator[tuple[str, str]]:
         lines = _not_empty(path)
     for number, line in enumerate(lines, 1):
         columns = line.rstrip("\r\n").split("\t")
+        if not line.strip():
+            columns = ["", ""]  # a pair of blank lines, as in two files; `prepare` counts and drops it
         if len(columns) < 2:
             raise UserError(f"{path}, line {number} has no tab; expected source<TAB>target")
         yield columns[0], columns[1]

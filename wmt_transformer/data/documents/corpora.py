@@ -15,7 +15,7 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
 from wmt_transformer.data.corpora import parallel, text_files
 from wmt_transformer.data.corpora.corpus import Split, folder
-from wmt_transformer.files import cache_folder, read_text
+from wmt_transformer.files import cache_folder, check_read_again, read_text
 
 DEV_SHARE = 0.1
 """Where no development file is named, this last part of each training file's characters is the development set."""
@@ -38,6 +38,7 @@ def load(data: DataConfig, split: Split) -> Iterator[str]:
         return
     corpora.check_path(data)
     for path, share in files(data, split):
+        check_read_again(path, "a language model")
         text = read_text(path)
         yield from parted(text[int(len(text) * share[0]) : int(len(text) * share[1])], data.documents)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from wmt_transformer.data import vocabulary
 from wmt_transformer.data.corpora.corpus import Split
 from wmt_transformer.data.documents import corpora as documents
 from wmt_transformer.data.documents.windows import TokenStream
-from wmt_transformer.data.manifest import make, print_to_stderr, read_manifest
+from wmt_transformer.data.fingerprint import of_corpus
+from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
+from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.special_tokens import EOS
 
@@ -40,14 +42,18 @@ class PreparedText:
 
 
 def prepare(
-    data: DataConfig, folder: str | os.PathLike[str], report: Callable[[str], None] = print_to_stderr
+    data: DataConfig,
+    folder: str | os.PathLike[str],
+    report: Report = print_to_stderr,
+    trained: bool = False,
 ) -> PreparedText:
-    """Prepares text into `folder`, or opens what is there if settings and files are still the same.
+    """Prepares text into `folder`, or opens what is there if settings and text are still the same.
 
+    With `trained` there are checkpoints, which belong to what `folder` holds: it is not made anew, but refused.
     Raises UserError for whatever is wrong with the text or the vocabulary; `folder` is then as it was before.
     """
-    files = documents.local_files(data)
-    make(data, Path(folder), files, report, lambda building: _build(data, building, report))
+    stage = Stage(documents.local_files, documents.load, lambda building: _build(data, building, report))
+    make(data, Path(folder), stage, report, trained)
     return open_prepared(folder)
 
 
@@ -61,18 +67,19 @@ def open_prepared(folder: str | os.PathLike[str]) -> PreparedText:
     return PreparedText(folder, words, train, dev, dev_text, test_text, manifest["statistics"])
 
 
-def _build(data: DataConfig, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
-    """Writes vocabulary, tokens and texts into the folder; returns dtype and statistics. Raises UserError."""
+def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
+    """Writes vocabulary, tokens and texts into the folder; returns what to remember. Raises UserError."""
+    digest = TextDigest()
     texts: dict[Split, list[str]] = {
-        "dev": list(documents.load(data, "dev")),
-        "test": list(documents.load(data, "test")),
+        "dev": list(digest.through("dev", documents.load(data, "dev"))),
+        "test": list(digest.through("test", documents.load(data, "test"))),
     }
     for split, some in texts.items():
         (folder / f"{split}.json").write_text(json.dumps(some, ensure_ascii=False), "utf-8")
     if not texts["dev"]:
         raise UserError(f"{data.corpus} has no development text; name --data.dev_files, or give more text")
     counts = {"documents": 0, "lines": 0, "bytes": 0, "tokens": 0}
-    for document in documents.load(data, "train"):
+    for document in digest.through("train", documents.load(data, "train")):
         counts["documents"] += 1
         counts["lines"] += document.count("\n") + 1
         counts["bytes"] += len(document.encode())
@@ -81,8 +88,14 @@ def _build(data: DataConfig, folder: Path, report: Callable[[str], None]) -> dic
 
     report(f"training a vocabulary of {data.vocabulary_size:,} pieces on {counts['bytes']:,} bytes of text")
     model = folder / "vocabulary.model"
-    lines = _sample(documents.load(data, "train"), counts["lines"], data.vocabulary_sample)
-    words = vocabulary.train(lines, model, data.vocabulary_size, data.vocabulary_model, lines=True)
+    words = vocabulary.train_fitting(
+        lambda: _sample(documents.load(data, "train"), counts["lines"], data.vocabulary_sample),
+        model,
+        data.vocabulary_size,
+        data.vocabulary_model,
+        report,
+        lines=True,
+    )
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
     counts["tokens"] = _write(folder / "train.tokens", words, documents.load(data, "train"), dtype)
     dev_tokens = _write(folder / "dev.tokens", words, iter(texts["dev"]), dtype)
@@ -99,7 +112,7 @@ def _build(data: DataConfig, folder: Path, report: Callable[[str], None]) -> dic
         f"({counts['bytes'] / counts['tokens']:.2f} bytes each) of {len(words):,} pieces; "
         f"{statistics['dev_bytes']:,} bytes to measure on"
     )
-    return {"dtype": dtype, "statistics": statistics}
+    return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
 
 
 def _sample(texts: Iterator[str], lines: int, most: int) -> Iterator[str]:

@@ -27,7 +27,7 @@ def _read_tables() -> dict[str, list[str]]:
     """Returns the lines of every table by its name, [name] in the files; # is a comment, two spaces continue a line."""
     tables: dict[str, list[str]] = {}
     lines: list[str] = []
-    folder = importlib.resources.files(__package__) / "tables"
+    folder = importlib.resources.files("wmt_transformer.data.phrasebook") / "tables"
     for file in ("nouns", "adjectives", "verbs", "phrases", "lists"):
         for line in (folder / f"{file}.txt").read_text("utf-8").splitlines():
             if line.startswith("["):

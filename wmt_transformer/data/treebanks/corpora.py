@@ -66,6 +66,8 @@ def load(data: DataConfig, split: str) -> Iterator[tuple[str, str]]:
     if data.corpus == "trees" or split == "train":
         names = {"train": data.train_files, "dev": data.dev_files, "test": data.test_files}[split]
         sources += [_read(_files(data, (name,))) for name in names]
+    if not sources and split == "test":
+        return
     if not sources:
         raise UserError(f"data.{split}_files is empty; corpus trees needs files of trees there, such as wsj_*.mrg")
     weights = data.train_weights if split == "train" and data.train_weights else (1.0,) * len(sources)
@@ -83,9 +85,9 @@ def load(data: DataConfig, split: str) -> Iterator[tuple[str, str]]:
 
 def spelling(data: DataConfig, words: str, tree: str) -> tuple[str, str]:
     """Returns what the model sees of a pair of `load`: of the tree its brackets alone, `(S (NP XX XX )NP … )S`."""
-    numbered = data.tree_leaves == "numbers"
-    source = " ".join(trees.number(words.split())) if numbered else words
-    return source, " ".join(trees.linearise(gold(tree), numbered))
+    numbered, parsed = data.tree_leaves == "numbers", gold(tree)
+    source = " ".join(trees.number(parsed.words())) if numbered else words
+    return source, " ".join(trees.linearise(parsed, numbered))
 
 
 def gold(tree: str) -> Tree:
@@ -104,7 +106,7 @@ def files(data: DataConfig) -> list[Path]:
             found += _section(data, number)
     elif data.corpus in _PUBLIC:
         found += next(filter(None, (_matches(data, form) for form in _PUBLIC[data.corpus].forms)), [])
-    return found
+    return [path for path in found if path.is_file()]  # a pipe is none
 
 
 # ---- Which trees
@@ -179,4 +181,4 @@ def _matches(data: DataConfig, patterns: tuple[str, ...]) -> list[Path]:
     """Returns the files of these names, in their order; * matches any letters."""
     folder = glob.escape(str(_folder(data)))
     paths = [sorted(glob.glob(str(Path(folder, Path(pattern).expanduser())))) for pattern in patterns]
-    return [Path(path) for path in itertools.chain(*paths) if Path(path).is_file()]
+    return [Path(path) for path in itertools.chain(*paths) if not Path(path).is_dir()]

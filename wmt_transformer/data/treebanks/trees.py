@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from wmt_transformer.config import UserError
+from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.files import read_lines
 
 LEAF = "XX"
@@ -30,6 +31,7 @@ TOPS = ("TOP", "ROOT", "S1")
 """Labels of the bracket around a whole sentence, which is no constituent; some treebanks leave it without one."""
 
 _TOKEN = re.compile(r"[()]|[^()\s]+", re.ASCII)
+"""In a file of trees ASCII's white space parts words, as in treebank tools: a no-break space may be inside a word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +156,7 @@ def clean(tree: Tree) -> Tree | None:
 
 
 def _bare(label: str) -> str:
-    label = re.split("[-=]", label, maxsplit=1)[0]
+    label = re.split("[-=]", normalise(label).replace(" ", "_"), maxsplit=1)[0]  # one word to the vocabulary, too
     return "ADVP" if label == "PRT" else label or "TOP"
 
 
@@ -177,7 +179,7 @@ def linearise(tree: Tree, numbered: bool = False) -> list[str]:
 
 
 def number(words: Iterable[str]) -> list[str]:
-    """Returns the words, each after the leaf that it has in a numbered tree: `X1`, `The`, `X2`, `cat`, …"""
+    """Returns the words, each after the leaf that it has in a numbered tree: `X1`, `The`, `X2`, `cat` and so on."""
     leaves = itertools.cycle(names(numbered=True))
     return [token for word in words for token in (next(leaves), word)]
 

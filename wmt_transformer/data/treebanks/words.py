@@ -48,13 +48,18 @@ _WHOLE = re.compile(
 """What CRAFT does not split: addresses, and what an affix makes."""
 
 
-def tokenize(text: str, biomedical: bool = False) -> list[str]:
-    """Returns the words of one sentence as the Penn Treebank splits it, or as CRAFT does."""
+def tokenize(text: str, corpus: str = "penn_treebank") -> list[str]:
+    """Returns the words of one sentence as the treebank of this name writes them: the Penn Treebank, or CRAFT.
+
+    The Penn Treebank writes a slash or an asterisk in a word with a backslash before it: `1\\/2`.
+    """
     text = text.replace("\u2019", "'").replace("\u2018", " ` ")
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     words = text.split()
-    if not biomedical:
+    if corpus.startswith("penn"):
+        words = [re.sub(r"(?<!\\)[/*]", r"\\\g<0>", word) for word in words]
+    if corpus != "craft":
         return [BRACKETS.get(word, word) for word in words]
     parts = [part for word in words for part in ([word] if _WHOLE.fullmatch(word) else _HYPHENS.findall(word))]
     return [part if part in "[]" else BRACKETS.get(part, part) for part in parts]

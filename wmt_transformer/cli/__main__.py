@@ -1,5 +1,0 @@
-"""`python -m wmt_transformer.cli`, where the `wmt-transformer` command is not on the path."""
-
-from wmt_transformer.cli import main
-
-main()

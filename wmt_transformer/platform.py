@@ -1,0 +1,28 @@
+"""Which platform a program is traced for: that of the devices here or, in a plan, of devices that are not there.
+
+XLA is told by the devices what it compiles for, but a few choices are made before, while Python traces the model:
+the dtype that `auto` stands for, and whose attention kernels are used. They ask here, and a plan answers for them.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import jax
+
+_planned: ContextVar[str | None] = ContextVar("planned", default=None)
+
+
+def backend() -> str:
+    """Returns `cpu`, `gpu` or `tpu`: what programs are traced for."""
+    return _planned.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def tracing_for(name: str) -> Iterator[None]:
+    """Makes `backend` answer `name` within: programs are traced for devices that are not there."""
+    token = _planned.set(name)
+    try:
+        yield
+    finally:
+        _planned.reset(token)
