@@ -25,7 +25,15 @@ from wmt_transformer.train.state import abstract_state, initial_state
 from wmt_transformer.train.step import make_train_step
 
 MODEL = ModelConfig(
-    vocabulary_size=40, num_layers=2, d_model=16, d_ff=32, num_heads=2, d_k=8, d_v=8, compute_dtype="float32"
+    vocabulary_size=40,
+    num_layers=2,
+    d_model=16,
+    d_ff=32,
+    num_heads=2,
+    d_k=8,
+    d_v=8,
+    tied_embeddings="none",  # tied and untrained, a model repeats one word for ever
+    compute_dtype="float32",
 )
 TRAIN = TrainConfig(warmup_steps=10, label_smoothing=0.1, seed=1)
 STEPS = 20

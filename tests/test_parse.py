@@ -17,7 +17,7 @@ from wmt_transformer.data.treebanks import trees
 from wmt_transformer.data.treebanks.words import leaves
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.decode.lines import Part, Translation
-from wmt_transformer.decode.parse import parse
+from wmt_transformer.decode.parse import Parser, parse
 from wmt_transformer.evaluate.runs import Decoding, scored
 from wmt_transformer.experiment import to_json
 from wmt_transformer.visualize.trees import outline, svg
@@ -167,6 +167,8 @@ def test_a_word_with_a_space_that_is_none_in_trees_is_one_leaf(workdir, monkeypa
     words = ["1\u00a01/2", "or", "2\u00a03/4"]  # as treebanks have them: only ASCII space separates words
     (one,) = parse(Translator.load(workdir), [leaves(words)], constrained=True)
     assert rules[0].leaves.tolist() == [3] and one.tree.words() == words and not any(one.repairs)
+    (one,) = Parser.load(workdir).parse([" ".join(words)], tokenized=True, constrained=True)
+    assert one.tree.words() == words
 
 
 def test_whatever_the_model_writes_becomes_a_tree_over_the_words(workdir, monkeypatch):

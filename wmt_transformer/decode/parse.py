@@ -68,9 +68,9 @@ class Parser:
         """Returns the tree of each sentence.
 
         Args:
-          sentences: text, which is cut into words as the treebank's was.
+          sentences: text, which is split into words as the treebank's was.
           beam_size, alpha: of the search (default: the config's).
-          tokenized: words stand between spaces already.
+          tokenized: words are separated by white space already, as in trees.
           constrained: the model can write nothing but trees over the words.
           first_line: the number of the first sentence in errors.
 
@@ -78,7 +78,7 @@ class Parser:
         """
         corpus = self.translator.data.corpus
         leaves = [
-            treebank_words.leaves(text.split() if tokenized else treebank_words.tokenize(text, corpus))
+            treebank_words.leaves(trees.split(text) if tokenized else treebank_words.tokenize(text, corpus))
             for text in sentences
         ]
         check_lengths(self.translator, leaves, first_line)

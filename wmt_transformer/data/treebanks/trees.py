@@ -34,6 +34,11 @@ _TOKEN = re.compile(r"[()]|[^()\s]+", re.ASCII)
 """In a file of trees ASCII's white space parts words, as in treebank tools: a no-break space may be inside a word."""
 
 
+def split(line: str) -> list[str]:
+    """Returns the words of a tokenised sentence, which the white space of trees separates."""
+    return re.findall(r"\S+", line, re.ASCII)
+
+
 @dataclasses.dataclass(frozen=True)
 class Tree:
     """A constituent with children, or a leaf: a word (not None) whose label is its part of speech."""
