@@ -14,7 +14,7 @@ from test_plan import tiny
 from wmt_transformer import platform
 from wmt_transformer.cli.plan import screen
 from wmt_transformer.data.shapes import Shape
-from wmt_transformer.model.attention import is_fused
+from wmt_transformer.model.attention import CUDNN_LENGTH, kernels_for
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.plan import compiled, hlo, kernels, report, roofline, topologies
 from wmt_transformer.train import chips
@@ -126,10 +126,12 @@ def test_between_machines_what_passes_a_ring_leaves_by_the_network_of_all_of_a_m
 
 
 def test_what_is_traced_for_a_card_that_is_not_there_takes_none_of_the_cpu_s_branches():
-    config = dataclasses.replace(tiny().model, attention_dropout=0.0)
-    for name, dtype, fused in (("cpu", "float32", False), ("gpu", "bfloat16", False), ("tpu", "bfloat16", True)):
+    config = dataclasses.replace(tiny().model, d_k=16, d_v=16, attention_dropout=0.0)
+    choices = (("cpu", "float32", "explicit"), ("gpu", "bfloat16", "cudnn"), ("tpu", "bfloat16", "fused"))
+    for name, dtype, kernels_of in choices:
         with platform.tracing_for(name):
-            assert (platform.backend(), compute_dtype("auto"), is_fused(config)) == (name, dtype, fused)
+            assert (platform.backend(), compute_dtype("auto")) == (name, dtype)
+            assert kernels_for(config, CUDNN_LENGTH, CUDNN_LENGTH) == kernels_of
     assert platform.backend() == jax.default_backend()
 
 
