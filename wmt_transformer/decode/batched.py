@@ -29,11 +29,6 @@ from wmt_transformer.data.vocabulary import BOS, EOS, PAD
 from wmt_transformer.decode import alignment, beam, coverage, ensemble, sampling
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
-<<<<<<< Updated upstream
-=======
-from wmt_transformer.decode.runs import Params, rounded
-from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
->>>>>>> Stashed changes
 from wmt_transformer.model.dense import compute_dtype
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
@@ -163,36 +158,12 @@ def rooms_up_to(longest: int, hypotheses: int) -> tuple[int, ...]:
 _CHEAP_SLOTS = 2048
 
 
-<<<<<<< Updated upstream
 def _rules(batch: Sequence[Part], rows: int, settings: DecodeConfig, longest_prefix: int) -> Rules:
     maximum = sys.maxsize if settings.max_length is None else settings.max_length
     return Rules(
         jnp.full(rows, settings.min_length, jnp.int32),
         jnp.full(rows, min(maximum, np.iinfo(np.int32).max), jnp.int32),
         jnp.asarray(padded([part.prefix for part in batch], rows, round_up(longest_prefix) if longest_prefix else 0)),
-=======
-@partial(jax.jit, static_argnames="program")
-def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tuple[beam.Hypotheses, Array | None]:
-    """Returns the hypotheses of a batch and, with alignments, the attention of each, `[B, W, T, S]`.
-
-    Compiled once for each program and shape.
-    """
-    models, source = program.models, batch.source
-    if program.by_rows is not None:
-        source = jax.lax.with_sharding_constraint(source, program.by_rows)
-    # Once: in the loop, XLA would read the float32 matrices and round them at every step.
-    params = tuple(rounded(each, model.compute_dtype) for model, each in zip(models, params, strict=True))
-    step, cache, reorder, grow = ensemble.start(models, params, source, program.beam_size, program.cache_lengths[0])
-    common: Any = dict(
-        max_length=program.cache_lengths[-1],
-        alpha=batch.alpha,
-        bos=BOS,
-        eos=EOS,
-        pad=PAD,
-        rules=batch.rules,
-        cache_lengths=program.cache_lengths,
-        grow=grow,
->>>>>>> Stashed changes
     )
 
 
