@@ -122,10 +122,12 @@ def trained(model: ModelConfig, steps: int, state: Any = None, **settings: Any) 
     return state, losses
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_both_dtypes_learn(dtype):
-    _, losses = trained(dataclasses.replace(MODEL, compute_dtype=dtype), 20)
-    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 1
+def test_both_dtypes_learn_the_same():
+    exact, rounded = (
+        trained(dataclasses.replace(MODEL, compute_dtype=dtype), 20)[1] for dtype in ("float32", "bfloat16")
+    )
+    assert exact[-1] < exact[0] - 0.4
+    np.testing.assert_allclose(rounded, exact, rtol=0.02)
 
 
 def test_the_state_that_goes_into_a_step_is_given_away():
