@@ -141,6 +141,7 @@ MAY = {
         "patience",
         "stop_after_skipped",
         "show_translations",
+        "deterministic",
     },
     "model": {"vocabulary_size", "remat", "attention"},
     "data": {"path"},
