@@ -118,7 +118,11 @@ def _product_backward(dtype: Any, saved: tuple[Array, Array], d_y: Array) -> tup
     x, kernel = saved
     # A wide x (after the ReLU) costs more to lay out than it saves.
     x_transposed = laid_out_transposed(x) if x.shape[1] <= d_y.shape[1] else x.T
-    return product_transposed(d_y, kernel), product(x_transposed, d_y, dtype)
+    # Between devices gradients are sent in the type of the products: half the bytes of float32. On one device rounding
+    # them would only be one more pass over them.
+    mesh = jax.sharding.get_abstract_mesh()
+    sent = dtype if mesh.empty or mesh.size == 1 else x.dtype
+    return product_transposed(d_y, kernel), product(x_transposed, d_y, sent).astype(dtype)
 
 
 _product.defvjp(_product_forward, _product_backward)
