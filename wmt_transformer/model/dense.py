@@ -14,7 +14,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, Float
 
 from wmt_transformer.config import ComputeDtype, ModelConfig
@@ -43,22 +42,7 @@ def dense(
     """Returns a layer that maps the last axis (or axes) of its input to `features`, drawn from Glorot's uniform."""
     init = nn.initializers.glorot_uniform()
     dtype = compute_dtype(config.compute_dtype)
-    return nn.DenseGeneral(
-        features,
-        axis,
-        use_bias=bias,
-        dtype=dtype,
-        kernel_init=init,
-        promote_dtype=_promote,
-        dot_general=_dot_general,
-    )
-
-
-def _promote(*arrays: Array | None, dtype: Any = None, inexact: bool = True) -> list[Array | None]:
-    """Leaves the kernel as it is: the product rounds it, and gives its gradient in the kernel's own type."""
-    x, kernel, bias = arrays
-    x, bias = promote_dtype(x, bias, dtype=dtype, inexact=inexact)
-    return [x, kernel, bias]
+    return nn.DenseGeneral(features, axis, use_bias=bias, dtype=dtype, kernel_init=init, dot_general=_dot_general)
 
 
 def _dot_general(
@@ -67,19 +51,17 @@ def _dot_general(
     """Stands in for `jax.lax.dot_general` where the last axes of x meet the first ones of the kernel."""
     ((meeting, _), _) = dimension_numbers
     summed = math.prod(x.shape[axis] for axis in meeting)
-    y: Array = _product(kernel.dtype, x.reshape(-1, summed), kernel.reshape(summed, -1))
+    y = _product(x.reshape(-1, summed), kernel.reshape(summed, -1))
     return y.reshape(*x.shape[: x.ndim - len(meeting)], *kernel.shape[len(meeting) :])
 
 
-def product(
-    a: Float[Array, "*batch m k"], b: Float[Array, "*batch k n"], dtype: Any = None
-) -> Float[Array, "*batch m n"]:
-    """Returns a · b in `dtype` (default: the type of a).
+def product(a: Float[Array, "*batch m k"], b: Float[Array, "*batch k n"]) -> Float[Array, "*batch m n"]:
+    """Returns a · b in the type of a.
 
     XLA's fast bfloat16 product for CPUs gives float32; asked for bfloat16, it converts both sides and multiplies in
     float32. Elsewhere a float32 result would only be more to write.
     """
-    return _by_platform(jnp.matmul, a, b, dtype)
+    return _by_platform(jnp.matmul, a, b)
 
 
 def product_transposed(
@@ -103,26 +85,20 @@ def _by_platform(multiply: Any, a: Array, b: Array, dtype: Any = None) -> Array:
     return result
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _product(dtype: Any, x: Float[Array, "rows in"], kernel: Float[Array, "in out"]) -> Any:
-    """Returns x · kernel in the type of x; the kernel and its gradient are in `dtype`."""
-    return product(x, kernel.astype(x.dtype))
+@jax.custom_vjp
+def _product(x: Float[Array, "rows in"], kernel: Float[Array, "in out"]) -> Float[Array, "rows out"]:
+    return product(x, kernel)
 
 
-def _product_forward(dtype: Any, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    rounded = kernel.astype(x.dtype)
-    return product(x, rounded), (x, rounded)
+def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return product(x, kernel), (x, kernel)
 
 
-def _product_backward(dtype: Any, saved: tuple[Array, Array], d_y: Array) -> tuple[Array, Array]:
+def _product_backward(saved: tuple[Array, Array], d_y: Array) -> tuple[Array, Array]:
     x, kernel = saved
     # A wide x (after the ReLU) costs more to lay out than it saves.
     x_transposed = laid_out_transposed(x) if x.shape[1] <= d_y.shape[1] else x.T
-    # Between devices gradients are sent in the type of the products: half the bytes of float32. On one device rounding
-    # them would only be one more pass over them.
-    mesh = jax.sharding.get_abstract_mesh()
-    sent = dtype if mesh.empty or mesh.size == 1 else x.dtype
-    return product_transposed(d_y, kernel), product(x_transposed, d_y, sent).astype(dtype)
+    return product_transposed(d_y, kernel), product(x_transposed, d_y)
 
 
 _product.defvjp(_product_forward, _product_backward)
