@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,7 +119,7 @@ def decode(
     settings = request.settings
     make_rule = request.rule or _make_rules(settings, max((len(part.prefix) for part in parts), default=0))
 
-    def decoded(shape: _Shape) -> list[np.ndarray | None]:
+    def decoded(shape: _Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         hypotheses_of_a_device = shape.rows // shards * settings.beam_size
         longest = most_tokens(shape.length, settings, request.positions)
         program = Program(
@@ -134,8 +134,8 @@ def decode(
         )
         batch = _batch([parts[place] for place in shape.chosen], shape, request, make_rule)
         hypotheses, weights = _decode(params, batch, program=program)
-        arrays = hypotheses.tokens, hypotheses.scores, weights
-        return [None if array is None else np.asarray(array) for array in arrays]
+        attention = None if weights is None else np.asarray(weights)
+        return np.asarray(hypotheses.tokens), np.asarray(hypotheses.scores), attention
 
     shapes = _shapes([len(part.source) for part in parts], request, shards, at_once)
     results: list[list[Output]] = [[] for _ in parts]
@@ -168,10 +168,16 @@ def _batch(parts: Sequence[Part], shape: _Shape, request: Request, make_rule: Ma
     for row, part in enumerate(parts):
         max_lengths[row] = most_tokens(len(part.source), settings, request.positions)
         places[row] = part.line, part.number
-    numbers: Any = np.float32(settings.alpha), np.float32(settings.beta), np.uint32(request.seed)
-    source: Any = padded([part.source for part in parts], shape.rows, shape.length)
-    limits: Any = max_lengths
-    return Batch(source, limits, make_rule and make_rule(parts, max_lengths), *numbers, cast(Any, places))
+    arrays: Any = dict(  # NumPy's: the compiled program puts them where it runs
+        source=padded([part.source for part in parts], shape.rows, shape.length),
+        max_lengths=max_lengths,
+        rules=make_rule and make_rule(parts, max_lengths),
+        alpha=np.float32(settings.alpha),
+        beta=np.float32(settings.beta),
+        seed=np.uint32(request.seed),
+        places=places,
+    )
+    return Batch(**arrays)
 
 
 def _make_rules(settings: DecodeConfig, longest_prefix: int) -> MakeRule | None:
