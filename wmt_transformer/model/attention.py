@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from wmt_transformer.config import ModelConfig
+from wmt_transformer.config import ModelConfig, UserError
 from wmt_transformer.model.dense import compute_dtype, dense, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
