@@ -11,6 +11,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from wmt_transformer.config import DecodeConfig, MeshConfig, ModelConfig, TrainConfig
@@ -90,7 +91,7 @@ LOSSES = [
 def frozen_params() -> Any:
     """Returns the checkpoint: norms are the identity, every other array normal, as wide as its rows are short."""
     shapes: Any = jax.eval_shape(
-        lambda: build(MODEL).init(jax.random.key(0), *[np.ones((1, 2), np.int32)] * 2)["params"]
+        lambda: build(MODEL).init(jax.random.key(0), *[jnp.ones((1, 2), jnp.int32)] * 2)["params"]
     )
     random = np.random.default_rng(17)
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
@@ -115,7 +116,7 @@ def translations(beam_size: int) -> list[tuple[list[int], float]]:
     """Returns ids and score of the best translation of eight sources."""
     parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sentences(3, 8, 9), 1)]
     request = batched.Request(DecodeConfig(beam_size=beam_size, alpha=0.6, extra_length=8))
-    params: Any = jax.tree.map(jax.numpy.asarray, frozen_params())
+    params: Any = jax.tree.map(jnp.asarray, frozen_params())
     return [(best.ids, best.score) for (best,) in batched.decode((MODEL,), (params,), parts, request)]
 
 

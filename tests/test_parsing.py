@@ -195,7 +195,7 @@ def gold_and_parses(golds: Iterable[Tree], draw: random.Random) -> list[tuple[st
         chance = draw.random()
         if chance < 0.02:
             parse = draw.choice(["", "(())", "()", "(TOP)", "(S1 ())"])  # a parser that failed
-        elif chance < 0.03:
+        elif chance < 0.03 and parse.count("(") > 1:
             parse = parse.removesuffix(")") + " (NP))"  # a constituent without words
         elif chance < 0.04:
             parse = parse.replace("the)", "teh)")

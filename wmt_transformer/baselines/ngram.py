@@ -189,7 +189,7 @@ class NGram:
             raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
 
         @jax.jit
-        def draw(number: int) -> Array:
+        def draw(number: Int[Array, ""]) -> Array:
             keys = jax.random.fold_in(jax.random.key(seed), number)[None]
             longest: Any = {"max_lengths": jnp.array([count]), "max_length": count}
             found = generate(self.step, self.start_cache(1), **longest, bos=BOS, eos=EOS, sampler=Sample(), keys=keys)
@@ -197,7 +197,7 @@ class NGram:
 
         documents, left = [], count
         while left > 0:  # where a document ends early, another one begins
-            ids = np.asarray(draw(len(documents)))[:left]
+            ids = np.asarray(draw(jnp.int32(len(documents))))[:left]
             documents.append(ids.tolist())
             left -= np.count_nonzero(ids)
         return documents

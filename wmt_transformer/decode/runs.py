@@ -33,9 +33,9 @@ def load(
     """
     from wmt_transformer.checkpoint import load_params  # brings Orbax
 
+    config = run_config(folder)
     if used := older_than_newest(folder, checkpoint):
         warn(used)
-    config = run_config(folder)
     params, vocabulary = load_params(folder, checkpoint), load_vocabulary(folder / "data")
     if compute_dtype is None:
         return config, params, vocabulary
