@@ -277,6 +277,9 @@ def test_a_run_imported_from_marian_keeps_its_two_vocabularies(run: Path, tmp_pa
     turned = {piece: i if i < 4 else len(shared) + 3 - i for piece, i in shared.items()}
     (workdir / "data" / "vocab.json").write_text(json.dumps(shared))
     (workdir / "data" / MarianVocabulary.TARGET_FILE).write_text(json.dumps(turned))
+    params = checkpoint.load_params(run, 7)
+    shutil.rmtree(workdir / "checkpoints")
+    checkpoint.write_params(workdir, 7, params)  # which belongs to these vocabularies
     assert command("--workdir", workdir, "--output", output, "--checkpoint", "7") == 0
     assert {"source.spm", "target.spm", "source_vocabulary.json", "target_vocabulary.json"} < set(os.listdir(output))
     ours, texts = Translator.load(workdir), [text(i, 4) for i in range(10)]

@@ -15,6 +15,8 @@ from jax.sharding import PartitionSpec as P
 from wmt_transformer.config import MeshConfig, UserError
 from wmt_transformer.train.sharding import arranged, make_mesh, shardings
 
+pytestmark = pytest.mark.timeout(900)  # a dozen programs for eight devices are compiled first
+
 MESHES = {
     "data 8": MeshConfig(data=8),
     "fsdp 8": MeshConfig(data=1, fsdp=8),

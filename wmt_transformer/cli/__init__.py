@@ -11,6 +11,7 @@ import errno
 import glob
 import importlib.util
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -98,11 +99,15 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_FULL = re.compile(r"No space left on device|File too large|Disk quota exceeded")
+"""How the libraries that write checkpoints say it, in errors without a number."""
+
+
 def _reason(error: BaseException | None) -> str | None:
     """Returns what the user can do about an error that the machine made, None where it is the program's own."""
     while error is not None:
         number, name = getattr(error, "errno", None), getattr(error, "filename", None)
-        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left on device" in str(error):
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _FULL.search(str(error)):
             return "the disk is full; what was saved is intact: make room and run the same command again"
         if number in (errno.EACCES, errno.EPERM, errno.EROFS) and name is not None:
             return f"{name} may not be read or written ({os.strerror(number)}); see whose it is, and its permissions"
