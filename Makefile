@@ -42,7 +42,7 @@ format: .venv/.installed-test  ## Mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ci: lint test test-newest  ## What .ci/run does
+ci: lint test  ## What .ci/run does
 
 clean:  ## Remove the virtual environments and caches; runs/ stays
 	rm -rf .venv .venv-newest dist build .pytest_cache .ruff_cache .hypothesis

@@ -19,8 +19,9 @@ import pytest
 
 jaxtyping.install_import_hook("wmt_transformer", "beartype.beartype")
 
-# No deadline: a property's first example may compile. Derandomised: a commit passes or fails, every time.
-hypothesis.settings.register_profile("project", deadline=None, derandomize=True, database=None)
+# No deadline: a property's first example may compile. Derandomised in CI, where a commit passes or fails every time;
+# elsewhere every run tries new examples.
+hypothesis.settings.register_profile("project", deadline=None, derandomize="CI" in os.environ, database=None)
 hypothesis.settings.load_profile("project")
 
 

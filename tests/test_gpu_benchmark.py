@@ -65,6 +65,7 @@ def test_the_call_that_measures_speed_has_every_part_and_finds_us_right(prepared
     assert all(one["tokens"] == ours[one["rows"], one["dtype"]] == 32 * one["rows"] for one in theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # a dozen processes, each of which compiles
 def test_the_call_that_trains_scores_its_models_and_brings_them_back(prepared, tmp_path):
     script("train", "--data", prepared, "--output", tmp_path, "--smoke")

@@ -98,7 +98,7 @@ def overrides(draw: st.DrawFn, sections: tuple[str, ...] = tuple(SECTIONS)) -> l
     return [f"--{section}.{field}={draw(words_for(kinds(SECTIONS[section])[field]))}"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(overrides())
 def test_any_override_is_refused_in_one_line_or_gives_a_config_that_comes_back_from_json(words):
     try:
@@ -109,7 +109,7 @@ def test_any_override_is_refused_in_one_line_or_gives_a_config_that_comes_back_f
     assert experiment.from_json(experiment.to_json(config)) == config
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(overrides(("model", "train")))
 def test_any_override_of_model_or_training_is_refused_or_gives_a_step_that_can_be_lowered(words):
     try:
