@@ -6,7 +6,6 @@ import os
 import random
 import xml.etree.ElementTree
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -104,7 +103,7 @@ def test_a_constrained_model_writes_nothing_but_trees(workdir, capsys):
     (one,) = json.loads(capsys.readouterr().out)["parses"]
     assert not any(one["repairs"].values()) and one["words"] == ["The", "cat", "sees", "."]
     with pytest.raises(UserError, match="wmt14 is no treebank"):
-        scored(cast(Translator, None), [], Config(), Decoding(constrained=True))
+        scored(Translator.load(workdir), [], Config(), Decoding(constrained=True))
 
 
 def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):

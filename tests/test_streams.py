@@ -26,6 +26,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+# What closes a stream or drops a right is called between fork and exec, which JAX warns of where it has begun.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
+
 def command(
     *words: Any,
     before: Callable[[], None] | None = None,

@@ -130,6 +130,7 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
     settings = _settings(options, overrides)
+    use_compilation_cache()  # which looks at the driver, before the other processes are called
     _start_hosts(options, settings.name)
     from wmt_transformer.train import hosts
 

@@ -52,7 +52,7 @@ def read(path: Path, wanted: Collection[str], width: int) -> dict[str, np.ndarra
         return {word: vector for word, vector in _entries(file, path, wanted, width) if word in wanted}
 
 
-def write(file: IO[str], names: Sequence[str], table: np.ndarray) -> None:
+def write(file: io.TextIOBase | IO[str], names: Sequence[str], table: np.ndarray) -> None:
     """Writes rows `[n, width]` and their names as word2vec's text, with all digits of a float32.
 
     A line break in a name, which would end the line, is written `\\n`.
