@@ -44,7 +44,9 @@ def pairs_config(smoke: bool) -> Config:
         name="pairs",
         model=ModelConfig(dropout=0.2),
         data=DataConfig(corpus="files", vocabulary_size=8000, max_length=128, num_shapes=4),
-        train=TrainConfig(learning_rate=0.7, warmup_steps=2000, checkpoint_every=100, average_last=8),
+        train=TrainConfig(
+            learning_rate=0.7, warmup_steps=2000, checkpoint_every=100, keep_checkpoints=8, average_last=8
+        ),
     )
     return tiny(config) if smoke else config
 
