@@ -85,8 +85,7 @@ def one(toy) -> Path:
 
 def stop(process: subprocess.Popen, workdir: Path) -> int:
     """Sends SIGTERM to a launch once its run makes steps; returns the step at which it stopped and saved."""
-    metrics = workdir / "metrics.jsonl"
-    while not metrics.exists() or "train/loss" not in metrics.read_text():  # before a step there is nothing to save
+    while not (workdir / "metrics.jsonl").exists() or not (workdir / "metrics.jsonl").read_text():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)

@@ -76,9 +76,9 @@ def train(
         step = Timed(make_train_step(model, update, settings, mesh))
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         with Log(config, workdir, first, row_slice(mesh)[1], profile) as log:
-            log.begin(parameters, said)
             patience = Patience(log.dev_losses, settings.patience)
             done, ended = patience.is_over(), stop.agreed(first)
+            log.begin(parameters, said)
             stream = prefetch(batches, first, max(settings.steps - first, 1))
             while now < settings.steps and ended is None and not done:
                 with log.timer("data"):
