@@ -106,7 +106,6 @@ def test_two_processes_learn_what_one_does(toy, one):
     assert_same_run(toy / "two", one)
 
 
-@pytest.mark.slow
 @pytest.mark.multihost
 def test_a_run_of_two_processes_that_is_stopped_goes_on_as_one_process_with_another_mesh(toy, one):
     workdir = toy / "mixed"
