@@ -185,25 +185,28 @@ def train(context: Context, length: int) -> None:
     wanted = [
         dataclasses.replace(case, model=dataclasses.replace(case.model, attention=attention))
         for case in cases.cases(length, context.smoke)
-        for attention in cases.attention_choices()
+        for attention in cases.attention_choices(jax.default_backend())
     ]
-    lowered = []
-    for case in wanted:
-        step, start, batch, mesh = trainer(case, TrainConfig())
-        with jax.set_mesh(mesh):
-            lowered.append((step.lower(jax.eval_shape(start), batch), start, batch, mesh))
+    trained = [trainer(case, TrainConfig()) for case in wanted]
 
-    def compile_one(one: Any) -> Any:
+    def lowered(step: Any, start: Any, batch: Any, mesh: Any) -> Any:
+        try:
+            with jax.set_mesh(mesh):
+                return step.lower(jax.eval_shape(start), batch)
+        except Exception as error:  # one way to attend that is refused costs the others nothing
+            return error
+
+    def compiled_one(one: Any) -> Any:
         begin = time.perf_counter()
         try:
-            return one[0].compile(), time.perf_counter() - begin
-        except Exception as error:  # one way to attend that the card refuses costs the others nothing
+            return one if isinstance(one, Exception) else one.compile(), time.perf_counter() - begin
+        except Exception as error:
             return error, time.perf_counter() - begin
 
-    with ThreadPoolExecutor(len(lowered)) as pool:
-        compiling = [pool.submit(compile_one, one) for one in lowered]
-        finished = [one.result() for one in compiling]
-    for case, (_, start, batch, mesh), (compiled, seconds) in zip(wanted, lowered, finished, strict=True):
+    ready = [lowered(*one) for one in trained]  # here: a mesh in use is a thread's own
+    with ThreadPoolExecutor(len(ready)) as pool:
+        finished = list(pool.map(compiled_one, ready))
+    for case, (_, start, batch, mesh), (compiled, seconds) in zip(wanted, trained, finished, strict=True):
         told = {"side": "ours", "attention": case.model.attention, "compile_seconds": seconds}
         told["compiled_together"] = len(wanted)
         try:

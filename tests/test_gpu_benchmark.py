@@ -37,7 +37,6 @@ def results(folder: Path, call: str) -> tuple[dict[str, list[dict]], dict]:
     return parts, report
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # a dozen processes, each of which compiles
 def test_the_call_that_measures_speed_has_every_part_and_finds_us_right(prepared, tmp_path):
     script("speed", "--data", prepared, "--output", tmp_path, "--smoke")
