@@ -67,7 +67,7 @@ class Case:
         return two_a_row(*shape, seed=1), two_a_row(*shape, seed=2)
 
     def figures(self, seconds: float, flops: float | None) -> dict[str, Any]:
-        """Returns what a step of so many seconds comes to; `flops` are the most that the device can do in a second."""
+        """Returns what a step of this many seconds comes to; `flops` are the most that the device does in a second."""
         from wmt_transformer.train import chips
 
         asked = chips.model_flops(self.model, self.rows, self.length, self.length)

@@ -113,7 +113,7 @@ class Learner:
         return Batches(self._prepared.train, *most, seed)
 
     def __call__(self, seed: int, steps: int, until: float) -> tuple[Any, dict[str, Any]]:
-        """Trains for so many steps or until a moment of the monotonic clock; returns the mean of the last snapshots
+        """Trains for this many steps or until a moment of the monotonic clock; returns the mean of the last snapshots
         and what there is to tell. The seed is that of parameters and order; dropout's is the config's."""
         import jax
         import jax.numpy as jnp

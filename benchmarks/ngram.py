@@ -17,7 +17,7 @@ from typing import Any
 from wmt_transformer.baselines.ngram import AddK, KneserNey, NGram
 from wmt_transformer.baselines.units import Units
 from wmt_transformer.evaluate import perplexity
-from wmt_transformer.files import read_lines
+from wmt_transformer.reading import read_lines
 from wmt_transformer.special_tokens import EOS
 
 SMOOTHINGS = {"add_k": AddK(0.01), "kneser_ney": KneserNey()}

@@ -16,7 +16,7 @@ from commands import refused, run
 from wmt_transformer.config import Config, DataConfig, UserError
 from wmt_transformer.evaluate import bleu
 from wmt_transformer.evaluate.runs import papers_scores
-from wmt_transformer.files import read_lines
+from wmt_transformer.reading import read_lines
 
 VERSION, MOSES = f"version:{version('sacrebleu')}", f"sacremoses:{version('sacremoses')}"
 

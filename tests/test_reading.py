@@ -16,7 +16,7 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, embeddings, vocabulary
 from wmt_transformer.data.documents import corpora as documents
 from wmt_transformer.data.treebanks import trees
-from wmt_transformer.files import read_lines, read_text
+from wmt_transformer.reading import read_lines, read_text
 
 FORMS = {
     "plain": b"eins\nzwei drei\n",

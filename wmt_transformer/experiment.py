@@ -28,8 +28,8 @@ from wmt_transformer.config import (
     UserError,
     check,
 )
-from wmt_transformer.files import read_text
 from wmt_transformer.ranges import expected, kinds
+from wmt_transformer.reading import read_text
 
 SECTIONS = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig, "decode": DecodeConfig, "mesh": MeshConfig}
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wmt_transformer.files import read_lines
+from wmt_transformer.reading import read_lines
 from wmt_transformer.special_tokens import EOS, UNKNOWN
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")

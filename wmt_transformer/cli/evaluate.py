@@ -14,8 +14,9 @@ from wmt_transformer.cli.translate import CHECKPOINT, add_search
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import may_write, read_lines, whole_file
+from wmt_transformer.files import may_write, whole_file
 from wmt_transformer.messages import number_of
+from wmt_transformer.reading import read_lines
 
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
     from wmt_transformer.evaluate.runs import Decoding

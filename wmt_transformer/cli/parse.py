@@ -11,8 +11,9 @@ from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
-from wmt_transformer.files import available_lines, whole_file
+from wmt_transformer.files import whole_file
 from wmt_transformer.messages import number_of
+from wmt_transformer.reading import available_lines
 
 if TYPE_CHECKING:
     from wmt_transformer.decode.parse import Parse

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import opened, reading
+from wmt_transformer.reading import opened, reading
 from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:

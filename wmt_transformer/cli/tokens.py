@@ -7,7 +7,8 @@ import json
 
 from wmt_transformer.cli.parser import AddVerb
 from wmt_transformer.cli.streams import open_input, say
-from wmt_transformer.files import available_lines, whole_file
+from wmt_transformer.files import whole_file
+from wmt_transformer.reading import available_lines
 
 
 def add(verb: AddVerb) -> None:

@@ -12,8 +12,9 @@ from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import ComputeDtype, UserError
-from wmt_transformer.files import available_lines, read_lines, whole_file
+from wmt_transformer.files import whole_file
 from wmt_transformer.messages import number_of
+from wmt_transformer.reading import available_lines, read_lines
 
 if TYPE_CHECKING:  # they bring JAX, which `--help` should not wait for
     from wmt_transformer.decode.lines import Translation

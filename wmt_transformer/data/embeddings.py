@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import open_binary
+from wmt_transformer.reading import open_binary
 
 Bytes = io.BufferedReader | gzip.GzipFile
 """What `open_binary` opens."""

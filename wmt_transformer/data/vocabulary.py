@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import open_binary
+from wmt_transformer.reading import open_binary
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 LONGEST_LINE = 1 << 16

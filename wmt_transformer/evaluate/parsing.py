@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data.treebanks.trees import Tree, read, walk
-from wmt_transformer.files import read_lines
 from wmt_transformer.messages import number_of
+from wmt_transformer.reading import read_lines
 
 TRACE = "-NONE-"
 DELETED = frozenset({"TOP", TRACE, ",", ":", "``", "''", "."})

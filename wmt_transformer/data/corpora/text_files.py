@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import decoded, read_lines
+from wmt_transformer.reading import decoded, read_lines
 
 
 def find(folder: str, names: list[str]) -> Path:

@@ -15,7 +15,8 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
 from wmt_transformer.data.corpora import parallel, text_files
 from wmt_transformer.data.corpora.corpus import Split, folder
-from wmt_transformer.files import cache_folder, check_read_again, read_text
+from wmt_transformer.files import cache_folder
+from wmt_transformer.reading import check_read_again, read_text
 
 DEV_SHARE = 0.1
 """Where no development file is named, this last part of each training file's characters is the development set."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data.vocabulary import normalise
-from wmt_transformer.files import read_lines
+from wmt_transformer.reading import read_lines
 
 LEAF = "XX"
 """What a word and its part of speech become."""
