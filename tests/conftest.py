@@ -9,7 +9,9 @@ import shutil
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tests' tolerances are those of float32 on a CPU
-# Most of the tests' time is compilation; the second run finds it here. `make clean` empties it.
+# Most of the tests' time is compilation: LLVM's own optimisations would double it, for programs that run for a moment.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+# The second run finds the programs here. `make clean` empties it.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
