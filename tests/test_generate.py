@@ -311,6 +311,16 @@ def test_batches_side_by_side_find_what_one_after_the_other_finds(
         np.testing.assert_allclose([t.score for t in one], [t.score for t in other], rtol=1e-5)
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+def test_a_batch_is_read_when_the_next_ones_are_dispatched(ahead: int):
+    dispatched = []
+    batches = (dispatched.append(number) or (np.full(2, number), None) for number in range(4))
+    for number, (arrays, nothing) in enumerate(batched.read_in_order(batches, ahead)):
+        assert dispatched == list(range(min(number + ahead, 3) + 1))
+        assert arrays.tolist() == [number, number] and nothing is None
+    assert number == 3
+
+
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_the_lengths_of_the_cache_do_not_change_what_is_found(
     translator: Translator, monkeypatch: pytest.MonkeyPatch, beam_size: int

@@ -27,7 +27,7 @@ def add(verb: AddVerb) -> None:
 
 
 def tokens(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Shows the tokens of a text: pieces, ids, bytes, and the ids that are all a model sees."""
+    """Shows the tokens of a text: pieces, their bytes, and their ids, which are all that a model sees."""
     from wmt_transformer.visualize import tokens
 
     with whole_file(options.html) as out:

@@ -14,10 +14,11 @@ import dataclasses
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,9 @@ from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
+
+Arrays = TypeVar("Arrays")
+"""What a compiled program returns, on the device or read."""
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
 """Makes the rule of a batch from its parts and the most tokens of each row; the rows after the parts are empty."""
@@ -119,7 +123,7 @@ def decode(
     settings = request.settings
     make_rule = request.rule or _make_rules(settings, max((len(part.prefix) for part in parts), default=0))
 
-    def decoded(shape: _Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def dispatched(shape: _Shape) -> tuple[Array, Array, Array | None]:
         hypotheses_of_a_device = shape.rows // shards * settings.beam_size
         longest = most_tokens(shape.length, settings, request.positions)
         program = Program(
@@ -134,18 +138,33 @@ def decode(
         )
         batch = _batch([parts[place] for place in shape.chosen], shape, request, make_rule)
         hypotheses, weights = _decode(params, batch, program=program)
-        attention = None if weights is None else np.asarray(weights)
-        return np.asarray(hypotheses.tokens), np.asarray(hypotheses.scores), attention
+        return hypotheses.tokens, hypotheses.scores, weights
 
     shapes = _shapes([len(part.source) for part in parts], request, shards, at_once)
     results: list[list[Output]] = [[] for _ in parts]
     with ThreadPoolExecutor(at_once) as pool:
         # In this thread where it can be: a mesh in use is a thread's own.
-        arrays = map(decoded, shapes) if at_once == 1 else pool.map(decoded, shapes)
+        if at_once == 1:
+            arrays = read_in_order(map(dispatched, shapes), ahead=0 if backend() == "cpu" else 1)
+        else:
+            arrays = pool.map(lambda shape: jax.device_get(dispatched(shape)), shapes)
         for shape, found in zip(shapes, arrays, strict=True):
             for row, place in enumerate(shape.chosen):
                 results[place] = _outputs(row, request.count, *found)
     return results
+
+
+def read_in_order(dispatched: Iterable[Arrays], ahead: int) -> Iterator[Arrays]:
+    """Yields each batch's arrays as NumPy's, read when the `ahead` batches after it are dispatched as well.
+
+    A device then never waits for the host between two batches. A CPU would compute both at once, each more slowly.
+    """
+    waiting: deque[Arrays] = deque()
+    for arrays in dispatched:
+        waiting.append(arrays)
+        if len(waiting) > ahead:
+            yield jax.device_get(waiting.popleft())
+    yield from map(jax.device_get, waiting)
 
 
 def _shapes(lengths: Sequence[int], request: Request, shards: int, at_once: int) -> list[_Shape]:

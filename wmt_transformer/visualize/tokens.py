@@ -1,4 +1,4 @@
-"""Tokens made visible: how a text is cut into pieces, with ids and bytes, and the ids that are all a model sees.
+"""Tokens made visible: how a text is cut into pieces, with bytes and ids; the ids are all that a model sees.
 
 A token need not be a character: `<0xF0>` is the first of four that spell an emoji in bytes, and a combining mark can be
 a piece of its own. Tokens that only together make a character as a reader sees it (Unicode's grapheme clusters) are
