@@ -78,6 +78,15 @@ def test_each_shipped_config_loads_under_its_name_and_opens_with_command_time_an
     assert re.search(r"^Time: ", docstring, re.MULTILINE) and re.search(r"^Score", docstring, re.MULTILINE)
 
 
+def test_the_readme_and_the_head_of_a_config_give_one_score():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
+    scores = dict(re.findall(r"^\| `(\w+)`[^|]*\|[^|]*\| ([\d.]+|not yet run) \|", readme, re.MULTILINE))
+    assert {"quickstart", "multi30k_en_de", "multi30k_en_fr", "tatoeba_en_de", "wmt14_en_de_base"} == set(scores)
+    for name, score in scores.items():
+        head = experiment.shipped_configs()[name].read_text("utf-8").split('"""')[1]
+        assert (f"{score} sacreBLEU" if score[0].isdigit() else score) in head, name
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_heads_of_a_shipped_config_are_as_wide_together_as_the_model(name: str):
     model = experiment.load(name).model
