@@ -219,6 +219,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_file_that_was_there(toy, tmp_pat
     assert "No space left" in refused(capsys, *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out").read_text() == "before"
+    assert run("evaluate", "--workdir", toy / "run", "--json") == 2
+    scores, error = capsys.readouterr()
+    assert "sacrebleu" in json.loads(scores) and "No space left" in error  # what was computed is printed all the same
 
 
 @pytest.mark.parametrize(("chips", "platforms"), [([], "cpu"), (["/dev/accel0"], None)])

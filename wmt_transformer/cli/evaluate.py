@@ -84,6 +84,10 @@ def _evaluate_run(options: argparse.Namespace) -> None:
     if options.compound_split:
         bleu.check_compound_split(about["target"])
     scores, lines = split_scores(workdir, options.checkpoint, split, decoding, say)
+    say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
+    paper = papers_scores(run_config(workdir), split)
+    print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper), flush=True)
+    # After the scores, which a full disk must not cost.
     kind, suffix = ("trees", "trees") if isinstance(scores, TreeScores) else ("translations", "hypotheses.txt")
     output = workdir / f"{split}.{suffix}"
     if may_write(output):
@@ -92,9 +96,6 @@ def _evaluate_run(options: argparse.Namespace) -> None:
         say(f"{kind} are in {output}")
     else:
         say(f"{workdir} may not be written: {kind} are not kept")
-    say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
-    paper = papers_scores(run_config(workdir), split)
-    print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper))
 
 
 def _decoding(options: argparse.Namespace) -> Decoding:
