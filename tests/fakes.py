@@ -32,5 +32,15 @@ def random_tokens(seed: int, rows: int, length: int, lengths: list[int] | None =
 
 
 def apply(model: Model, params: Any, *arguments: Any, **options: Any) -> Any:
-    """Returns `model.apply` of these parameters."""
+    """Returns `model.apply` of these parameters, compiled as one program: faster than each operation alone."""
+    leaves, tree = jax.tree.flatten((arguments, options))
+    arrays = {place: leaf for place, leaf in enumerate(leaves) if isinstance(leaf, jax.Array | np.ndarray)}
+    others = tuple(None if place in arrays else leaf for place, leaf in enumerate(leaves))
+    return _applied(model, params, arrays, others, tree)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
+def _applied(model: Model, params: Any, arrays: dict[int, Any], others: tuple[Any, ...], tree: Any) -> Any:
+    leaves = [arrays.get(place, other) for place, other in enumerate(others)]
+    arguments, options = jax.tree.unflatten(tree, leaves)
     return model.apply({"params": params}, *arguments, **options)

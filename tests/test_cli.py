@@ -242,7 +242,11 @@ def test_a_run_says_what_it_does_before_its_first_report_and_where_its_trace_is(
     assert first < next(index for index, line in enumerate(lines) if line.startswith("step 4/8 "))
     (said,) = (line for line in lines if line.startswith("the trace of steps"))
     (trace,) = (word.rstrip(":;,") for word in said.split() if ".trace.json.gz" in word)
-    assert Path(trace).is_file()
+    traced = Path(trace)
+    names = {event.get("name", "") for event in json.loads(gzip.decompress(traced.read_bytes()))["traceEvents"]}
+    assert any("step" in name for name in names)  # the compiled function's name
+    assert list(traced.parent.glob("*.xplane.pb"))  # what TensorBoard's profile plugin looks for
+    assert traced.parents[1] == workdir / "tensorboard" / "plugins" / "profile"
     assert not any(line.startswith("note:") for line in lines)  # the batch of the paper is that of its family
 
 

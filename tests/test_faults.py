@@ -63,7 +63,7 @@ def kill_often(toy, folder, kills: int, steps: int) -> None:
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_parameters(toy, tmp_path):
-    kill_often(toy, tmp_path, kills=2, steps=200)
+    kill_often(toy, tmp_path, kills=2, steps=80)
 
 
 @pytest.mark.slow

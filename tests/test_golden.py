@@ -40,8 +40,8 @@ TRAIN = TrainConfig(warmup_steps=10, label_smoothing=0.1, seed=1)
 STEPS = 20
 SCORE_TOLERANCE = 1e-4
 """Of a hypothesis' score, which sums up to 17 log-probabilities."""
-LOSS_TOLERANCE = 2e-4
-"""Of a loss: differences of 1e-7 grow over the updates."""
+LOSS_TOLERANCE = 2e-4, 2e-3
+"""Of the first ten losses, and of all: differences of 1e-7 grow, to 6e-4 between two levels of optimisation."""
 
 GREEDY: list[tuple[list[int], float]] = [
     ([2], -0.91955),
@@ -155,7 +155,8 @@ def test_the_frozen_checkpoint_translates_as_before_with_a_beam():
 
 def test_twenty_updates_of_the_frozen_checkpoint_have_the_losses_of_before():
     found = losses()
-    np.testing.assert_allclose(found, LOSSES, atol=LOSS_TOLERANCE)
+    for updates, tolerance in zip((10, STEPS), LOSS_TOLERANCE, strict=True):
+        np.testing.assert_allclose(found[:updates], LOSSES[:updates], atol=tolerance)
     assert np.mean(found[-5:]) < np.mean(found[:5])  # it learns something
 
 

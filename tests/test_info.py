@@ -1,6 +1,5 @@
-"""`info` tells of a run what its files say, and `--profile` leaves a trace."""
+"""`info` tells of a run what its files say."""
 
-import gzip
 import json
 
 import jax
@@ -63,12 +62,3 @@ def test_the_folder_is_named_as_other_verbs_name_it_too(toy, capsys):
 
 def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert "holds no run" in refused(capsys, "info", tmp_path)
-
-
-def test_a_profile_is_a_trace_that_tensorboard_and_perfetto_open(toy, tmp_path):
-    assert run("train", toy / "toy.py", "--workdir", tmp_path / "w", "--profile") == 0
-    (traced,) = (tmp_path / "w" / "tensorboard" / "plugins" / "profile").iterdir()
-    assert list(traced.glob("*.xplane.pb"))  # what TensorBoard's profile plugin looks for
-    (events,) = traced.glob("*.trace.json.gz")
-    names = {event.get("name", "") for event in json.loads(gzip.decompress(events.read_bytes()))["traceEvents"]}
-    assert any("step" in name for name in names)  # the compiled function's name

@@ -62,7 +62,7 @@ def test_two_sentences_in_a_row_give_the_gradient_of_two_rows():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
 
 
-@pytest.mark.parametrize("norm_position", ["post", "pre"])
+@pytest.mark.parametrize("norm_position", ["post", pytest.param("pre", marks=pytest.mark.slow)])
 def test_rematerialised_layers_give_the_same_gradient_and_keep_less_for_it(norm_position):
     batch = jax.tree.map(jnp.asarray, BATCH)
     results, kept = [], []

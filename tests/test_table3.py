@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -57,13 +58,22 @@ MILLIONS = {
 BIG = 213
 
 
+VOCABULARY = 36_997
+"""A number of pieces that is no other axis' length."""
+
+
 @functools.cache
-def parameters(model: ModelConfig, vocabulary_size: int) -> int:
-    """Counts the parameters of the shapes alone: no array is made."""
-    sized = dataclasses.replace(model, vocabulary_size=vocabulary_size)
+def shapes(model: ModelConfig) -> list[tuple[int, ...]]:
+    """Returns the shapes of the parameters with `VOCABULARY` pieces: no array is made."""
+    sized = dataclasses.replace(model, vocabulary_size=VOCABULARY)
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    shapes = jax.eval_shape(Transformer(sized).init, jax.random.key(0), tokens, tokens)
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    found = jax.eval_shape(Transformer(sized).init, jax.random.key(0), tokens, tokens)
+    return [leaf.shape for leaf in jax.tree.leaves(found)]
+
+
+def parameters(model: ModelConfig, vocabulary_size: int) -> int:
+    """Counts the parameters: an axis as long as the vocabulary has `vocabulary_size` places."""
+    return sum(math.prod(vocabulary_size if axis == VOCABULARY else axis for axis in shape) for shape in shapes(model))
 
 
 def millions(name: str, vocabulary_size: int) -> int:
