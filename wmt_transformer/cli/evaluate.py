@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import say
 from wmt_transformer.cli.translate import CHECKPOINT, add_search
-from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.files import may_write, whole_file
@@ -57,7 +56,6 @@ def add(verb: AddVerb) -> None:
 
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Scores a split translated, parsed or predicted by a run, or a file of translations against another."""
-    use_compilation_cache()
     files = options.hypotheses, options.references
     if options.workdir and any(files):
         raise UserError("give either --workdir or --hypotheses and --references, not both")

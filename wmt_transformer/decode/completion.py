@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
+from wmt_transformer.decode.texts import as_list, one_or_all
 from wmt_transformer.decode.token_scores import token_log_probabilities
 from wmt_transformer.messages import number_of
 from wmt_transformer.model.build import build
@@ -46,9 +47,31 @@ class NextToken(NamedTuple):
 
 
 class LanguageModel:
-    """Continues text with one set of parameters; assign `params` to use others of the same shapes."""
+    """Continues text with one set of parameters; assign `params` to use others of the same shapes.
 
-    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary, source: str | None = None):
+    Calls from several threads are safe.
+
+    >>> import wmt_transformer as wt
+    >>> model = wt.LanguageModel.load("runs/shakespeare")
+    >>> model
+    LanguageModel(runs/shakespeare, step ..., ... parameters, ...)
+    >>> model.generate_text("ROMEO:", num_tokens=20, temperature=0.8)
+    '...'
+    >>> [likeliest, second] = model.predict_next("A journey of a", 2)
+    >>> 1 >= likeliest.probability >= second.probability
+    True
+    >>> "".join(model.stream("ROMEO:", num_tokens=20, seed=3)) == model.generate_text("ROMEO:", 20, seed=3)
+    True
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        params: Params,
+        vocabulary: Vocabulary,
+        source: str | None = None,
+        origin: str = "in memory",
+    ):
         translates = config.model.architecture == "encoder_decoder"
         if translates and source is None:
             raise UserError(
@@ -56,7 +79,7 @@ class LanguageModel:
             )
         if not translates and source is not None:
             raise UserError(f"{config.name} is a language model, which has no source; leave it out")
-        self.params, self.vocabulary = params, vocabulary
+        self.params, self.vocabulary, self._origin = params, vocabulary, origin
         self.model = runs.sized(config.model, params, vocabulary)
         self._source = None if source is None else [*vocabulary.encode(source), EOS]
         # A model of whole files hardly ever saw a beginning.
@@ -80,14 +103,21 @@ class LanguageModel:
         `source` is the sentence to translate, for a translation run. Raises UserError when the folder holds no run, no
         such checkpoint, or a run of the other kind.
         """
-        return cls(*runs.load(Path(workdir), checkpoint, warn=warn), source)
+        run = runs.load(Path(workdir), checkpoint, warn=warn)
+        return cls(run.config, run.params, run.vocabulary, source, run.origin)
 
-    def predict_next_token(self, prompt: str, count: int = 10, keep_last: bool = False) -> list[NextToken]:
-        """Returns the `count` tokens that are most likely to follow the prompt, likeliest first.
+    def __repr__(self) -> str:
+        return runs.shown(self, self._origin, self.params)
+
+    @one_or_all
+    def predict_next(self, prompt: list[str], count: int = 10, keep_last: bool = False) -> list[list[NextToken]]:
+        """Returns the `count` tokens that are most likely to follow a prompt, likeliest first, or a list for several.
 
         Raises UserError for a prompt that is longer than the context, unless `keep_last` keeps only its last tokens.
         """
-        ids = self._window(prompt, keep_last)
+        return [self._likeliest(self._window(one, keep_last), count) for one in prompt]
+
+    def _likeliest(self, ids: list[int], count: int) -> list[NextToken]:
         if self._source is None:
             length = min(round_up(len(ids)), self.context)
             source, target, place = _padded_left([ids], length), np.array([[EOS]], np.int32), 0
@@ -101,13 +131,10 @@ class LanguageModel:
             for token in best.tolist()
         ]
 
-    def generate_text(self, prompt: str, num_tokens: int, **options: Any) -> str:
-        """Returns what the model writes after the prompt; the options are those of `stream`."""
-        return "".join(piece for (piece,) in self.stream([prompt], num_tokens, **options))
-
-    def stream(
+    @one_or_all
+    def generate_text(
         self,
-        prompts: Sequence[str],
+        prompt: list[str],
         num_tokens: int,
         *,
         temperature: float = 1.0,
@@ -117,10 +144,39 @@ class LanguageModel:
         stop: Sequence[str] = (),
         seed: int = 1,
         keep_last: bool = False,
-    ) -> Iterator[list[str]]:
-        """Yields, after every token, the new text of each prompt's continuation; many of the strings are empty.
+    ) -> list[str]:
+        """Returns what the model writes after a prompt, or a list for several; the options are those of `stream`."""
+        pieces = self.stream(
+            prompt,
+            num_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            stop=stop,
+            seed=seed,
+            keep_last=keep_last,
+        )
+        return ["".join(row) for row in zip(*pieces, strict=True)]
+
+    def stream(
+        self,
+        prompts: str | Iterable[str],
+        num_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        stop: Sequence[str] = (),
+        seed: int = 1,
+        keep_last: bool = False,
+    ) -> Iterator[Any]:
+        """Yields, after every token, the new text of the continuation of a prompt, or a list of those of several
+        prompts; many of the strings are empty.
 
         Args:
+          prompts: one prompt, or any iterable of them.
           num_tokens: most tokens of a continuation, which may end before.
           temperature, top_k, top_p, repetition_penalty: see `sampling`, in the order penalty, temperature, k, p; at
             temperature 0 the most probable token is taken.
@@ -128,7 +184,8 @@ class LanguageModel:
           seed: with the number of a prompt, decides what is drawn for it.
           keep_last: keep the last tokens of a prompt that is longer than the context, instead of refusing it.
 
-        Raises UserError for settings out of range, an empty prompt where the model needs one, and one that is too long.
+        Raises TypeError for what is no text, UserError for settings out of range, an empty prompt where the model needs
+        one, and one that is too long.
         """
         if num_tokens < 1:
             raise UserError(f"num_tokens is {num_tokens}, it must be at least 1")
@@ -141,10 +198,11 @@ class LanguageModel:
             (sampling.TopP, top_p),
         ]
         sampler = sampling.Sample(tuple(kind(value) for kind, value in asked if value is not None))
-        stops, windows = StopStrings(tuple(stop)), [self._window(prompt, keep_last) for prompt in prompts]
+        stops, windows = StopStrings(tuple(stop)), [self._window(one, keep_last) for one in as_list(prompts, "prompts")]
         rows = [_Row(ids, num_tokens, GrowingText(self.vocabulary.decode, ids, stops)) for ids in windows]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(len(rows)))
-        return self._stream(rows, sampler, keys)
+        pieces = self._stream(rows, sampler, keys)
+        return (piece for (piece,) in pieces) if isinstance(prompts, str) else pieces
 
     def _stream(self, rows: list[_Row], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
         window = 0

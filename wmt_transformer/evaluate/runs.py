@@ -7,11 +7,13 @@ number of each that stands for the others.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer import checkpoint, experiment
+from wmt_transformer import checkpoint as checkpoints
+from wmt_transformer import experiment
 from wmt_transformer.config import ComputeDtype, Config, UserError
 from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
@@ -115,6 +117,46 @@ class Decoding:
     compute_dtype: ComputeDtype | None = None
 
 
+def evaluate(
+    workdir: str | os.PathLike[str],
+    split: str | None = None,
+    checkpoint: str | int | None = None,
+    *,
+    beam_size: int | None = None,
+    alpha: float | None = None,
+    constrained: bool = False,
+    compute_dtype: ComputeDtype | None = None,
+    stride: int | None = None,
+    say: Warn = ignore,
+) -> bleu.Scores | TreeScores | Perplexity:
+    """Returns the scores of a run on a split of its corpus: of translations, of parses, or a language model's.
+
+    Args:
+      split: dev or test; None is test where the corpus has it, else dev.
+      checkpoint: average, best, latest or a step; None is the average, or else the best.
+      beam_size, alpha, compute_dtype: of the search (default: the run's own).
+      constrained: let a parser write nothing but trees.
+      stride: tokens from one window of a language model to the next (default: its context).
+      say: is given lines for people, such as that a sentence was too long.
+
+    Raises UserError where the folder holds no run, no such checkpoint or no such split.
+
+    >>> import wmt_transformer as wt
+    >>> scores = wt.evaluate("runs/quickstart", "dev", beam_size=1)
+    >>> 0 <= scores.sacrebleu <= 100, scores.signature
+    (True, 'nrefs:1|case:mixed|...')
+    """
+    folder = Path(workdir)
+    chosen = split_of(folder, split)
+    if is_language_model(run_config(folder)):
+        if beam_size or alpha or constrained or compute_dtype:
+            raise UserError(f"{folder} is a language model's run: beam_size, alpha, … are for translations and parses")
+        return text_scores(folder, checkpoint, chosen, stride, say)
+    if stride:
+        raise UserError(f"{folder} is no language model's run, and stride is for these; leave it out")
+    return split_scores(folder, checkpoint, chosen, Decoding(beam_size, alpha, constrained, compute_dtype), say)[0]
+
+
 def split_scores(
     workdir: Path, which: str | int | None, split: str, decoding: Decoding = Decoding(), warn: Warn = ignore
 ) -> tuple[bleu.Scores | TreeScores, list[str]]:
@@ -184,7 +226,7 @@ def description(workdir: Path, which: str | int | None, split: str, decoding: De
     `changed` are the settings in which it differs from the shipped config of its name and family.
     """
     settings = run_config(workdir)
-    folder, step = checkpoint.resolve(workdir, which)
+    folder, step = checkpoints.resolve(workdir, which)
     own = {
         "beam_size": settings.decode.beam_size,
         "alpha": settings.decode.alpha,
