@@ -23,9 +23,9 @@ class UserError(Exception):
     """A mistake that the user can mend. The command line prints its one line and exits with code 2.
 
     >>> import wmt_transformer as wt
-    >>> wt.load_config("quickstart", model={"dropout": 2})
+    >>> wt.load_config("quickstart", model={"dropout": 1.5})
     Traceback (most recent call last):
-    wmt_transformer.config.UserError: model.dropout is 2; it must be ...
+    wmt_transformer.config.UserError: model.dropout is 1.5; it must be a number, 0 or more and below 1
     """
 
 

@@ -249,6 +249,8 @@ def load_config(name_or_path: str | os.PathLike[str], **overrides: Any) -> Confi
         _check_known(name, config)
         section, _, field = name.partition(".")
         sections.setdefault(section, {})[field] = tuple(value) if isinstance(value, list) else value
+    for section, fields in sections.items():
+        check(SECTIONS[section], fields)
     changed = {name: dataclasses.replace(getattr(config, name), **fields) for name, fields in sections.items()}
     return dataclasses.replace(config, **changed)
 

@@ -133,8 +133,9 @@ def average(
     Raises UserError where the folder holds no run or no such checkpoint.
 
     >>> import wmt_transformer as wt
-    >>> wt.average("runs/mine", last=1)
-    [2]
+    >>> steps = wt.average("runs/quickstart", last=2)
+    >>> len(steps), steps[0] < steps[1]
+    (2, True)
     """
     from wmt_transformer import checkpoint
 

@@ -15,7 +15,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,18 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wmt_transformer.config import Config, ModelConfig, UserError
+from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.decode import runs, sampling, scoring
-from wmt_transformer.decode.beam import Cache
+from wmt_transformer.decode import next_tokens, runs, sampling, scoring
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
 from wmt_transformer.decode.texts import as_list, one_or_all
-from wmt_transformer.decode.token_scores import token_log_probabilities
 from wmt_transformer.messages import number_of
-from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
@@ -120,11 +116,11 @@ class LanguageModel:
     def _likeliest(self, ids: list[int], count: int) -> list[NextToken]:
         if self._source is None:
             length = min(round_up(len(ids)), self.context)
-            source, target, place = _padded_left([ids], length), np.array([[EOS]], np.int32), 0
+            source, target, place = next_tokens.padded_left([ids], length), np.array([[EOS]], np.int32), 0
         else:
             source, place = np.array([self._source], np.int32), len(ids) - 1
             target = padded([[*ids[1:], EOS]], 1, min(round_up(len(ids)), self.context))
-        log_probs = np.asarray(_next(self.params, source, target, np.int32(place), model=self.model))
+        log_probs = np.asarray(next_tokens.following(self.params, source, target, np.int32(place), model=self.model))
         best = np.argsort(-log_probs, kind="stable")[:count]
         return [
             NextToken(token, self.vocabulary.piece(token).replace("\u2581", " "), float(np.exp(log_probs[token])))
@@ -219,7 +215,7 @@ class LanguageModel:
         limits = [min(row.left, self.context - len(ids) + 1) for row, ids in zip(rows, inputs, strict=True)]
         rules, skipped = None, [0] * len(rows)
         longest = min(round_up(max(map(len, inputs))), self.context)
-        before = _padded_left(inputs, longest)
+        before = next_tokens.padded_left(inputs, longest)
         if self._source is None:
             source = before
         else:
@@ -230,9 +226,9 @@ class LanguageModel:
             prefix = padded([ids[1:] for ids in inputs], len(rows), longest)
             rules = Rules(jnp.zeros_like(anything), anything, jnp.asarray(prefix))
         max_length, max_lengths = round_up(max(limits)), np.asarray(limits, np.int32)
-        state, memory = _begin(self.params, source, max_lengths, model=self.model, max_length=max_length)
+        state, memory = next_tokens.begin(self.params, source, max_lengths, model=self.model, max_length=max_length)
         for index in range(max(limits)):
-            state = _extend(
+            state = next_tokens.extend(
                 self.params, memory, state, max_lengths, keys, rules, before, model=self.model, sampler=sampler
             )
             tokens = np.asarray(state.last)[:, 0].tolist()
@@ -263,7 +259,7 @@ class LanguageModel:
         found, rows = [], 8
         for start in range(0, len(targets), rows):
             some = slice(start, start + rows)
-            source = _padded_left(sources[some], kept, rows)
+            source = next_tokens.padded_left(sources[some], kept, rows)
             target = padded(targets[some], rows, stride)
             scored = scoring.log_probabilities((self.params,), source, target, models=(self.model,))
             found.append(np.asarray(scored)[: len(targets[some])].reshape(-1))
@@ -298,49 +294,3 @@ class _Row:
         new = "" if token == EOS else self.text.add(token)
         self.left = 0 if token == EOS or self.text.ended else self.left - 1
         return new
-
-
-def _padded_left(sequences: Sequence[Sequence[int]], length: int, rows: int | None = None) -> np.ndarray:
-    ids = np.full((rows or len(sequences), length), PAD, np.int32)
-    for row, sequence in enumerate(sequences):
-        ids[row, length - len(sequence) :] = sequence
-    return ids
-
-
-@partial(jax.jit, static_argnames="model")
-def _next(params: Params, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
-    """Returns the log-probability of every token at one place of the only target."""
-    logits: Any = build(model).apply({"params": params}, source, target)
-    return token_log_probabilities(logits[:, place, None], forbidden=(BOS, PAD))[0, 0]
-
-
-@partial(jax.jit, static_argnames=("model", "max_length"))
-def _begin(
-    params: Params, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, max_length: int
-) -> tuple[sampling.State, Any]:
-    """Returns the state of generation before the first token, and what it needs of the source."""
-    cache, memory = build(model).apply({"params": params}, source, 1, max_length, method="start_cache")  # pyright: ignore
-    return sampling.begin(cache, max_lengths, max_length=max_length, bos=BOS), memory
-
-
-@partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames="state")
-def _extend(
-    params: Params,
-    memory: Any,
-    state: sampling.State,
-    max_lengths: jax.Array,
-    keys: jax.Array,
-    rules: Rules | None,
-    before: jax.Array,
-    *,
-    model: ModelConfig,
-    sampler: sampling.Sampler,
-) -> sampling.State:
-    """Returns the state with one more token in every row that is open."""
-
-    def step(tokens: jax.Array, cache: Cache, index: jax.Array) -> tuple[jax.Array, Cache]:
-        return build(model).apply({"params": params}, tokens, index, cache, memory, method="step")  # pyright: ignore
-
-    return sampling.extend(
-        step, state, max_lengths, bos=BOS, eos=EOS, sampler=sampler, keys=keys, rules=rules, before=before
-    )
