@@ -210,9 +210,9 @@ def test_a_translation_runs_decoder_completes_its_translation_as_the_translator_
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(changes, message):
-    settings = {"prompt": "a", "num_tokens": 1} | changes
+    settings: dict[str, Any] = {"prompt": "a", "num_tokens": 1} | changes
     with pytest.raises(UserError, match=message):
-        model().generate_text(**settings)
+        model().generate_text(settings.pop("prompt"), **settings)
 
 
 def test_the_last_tokens_of_a_long_prompt_are_kept_when_asked():

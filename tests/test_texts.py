@@ -24,7 +24,7 @@ def test_one_text_gives_one_translation_and_any_iterable_gives_a_list():
     assert all(isinstance(one, str) for one in expected)
     assert translator.translate(texts, 2) == translator.translate(tuple(texts), 2) == expected
     assert translator.translate(iter(texts), 2) == translator.translate(dict.fromkeys(texts), 2) == expected
-    assert translator.translate(texts=texts[1], beam_size=2) == expected[1]
+    assert translator.translate(texts=texts[1], beam_size=2) == expected[1]  # type: ignore[call-overload]
     assert translator.n_best(texts[0], 2, 2)[0].text == expected[0]
     assert translator.translate([]) == []
 

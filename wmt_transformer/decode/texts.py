@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
 Options = ParamSpec("Options")
-Result = TypeVar("Result", covariant=True)
+Result = TypeVar("Result")
 
 
 @runtime_checkable

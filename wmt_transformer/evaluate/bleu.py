@@ -84,7 +84,7 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
     if language == "de":
         split = multi_bleu(split_compounds(output), split_compounds(expected), "de+split-hyphens")
     tokenized = *multi_bleu(output, expected, language), *multi_bleu(output, expected, language, lowercase=True)
-    return Scores(*compared, *tokenized, *split)
+    return Scores(*[*compared, *tokenized, *split])
 
 
 def metrics(language: str) -> dict[str, Any]:

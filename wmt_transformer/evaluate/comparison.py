@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from wmt_transformer.config import UserError
 from wmt_transformer.evaluate.bleu import metrics
@@ -64,17 +65,27 @@ def compare(systems: Sequence[tuple[str, Sequence[str]]], references: Sequence[s
                 f"{name} has {count} for {number_of(len(references), 'reference')}; line n of every system must belong "
                 "to line n of the references"
             )
-    named = [(name, list(hypotheses)) for name, hypotheses in systems]
-    chosen, signatures, results = metrics(language), {}, {}
+    named: list[tuple[str, Sequence[str]]] = [(name, list(hypotheses)) for name, hypotheses in systems]
+    chosen = metrics(language)
+    signatures: dict[str, dict[str, str]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for test in ("bs", "ar"):
         found, results[test] = PairedTest(named, chosen, [list(references)], test_type=test)()
         signatures[test] = {metric: str(signature) for metric, signature in found.items()}
     scores = [
-        Compared(metric, name, float(one.score), float(one.mean), float(one.ci), one.p_value, other.p_value)
+        Compared(metric, name, float(one.score), float(one.mean), float(one.ci), *_chances(metric, place, results))
         for metric in chosen
-        for (name, _), one, other in zip(systems, results["bs"][metric], results["ar"][metric], strict=True)
+        for place, ((name, _), one) in enumerate(zip(systems, results["bs"][metric], strict=True))
     ]
     return Comparison(scores, signatures["bs"], signatures["ar"])
+
+
+def _chances(metric: str, place: int, results: dict[str, dict[str, Any]]) -> tuple[float | None, float | None]:
+    """Returns p of both tests for the system at this place. Equal scores have 1, where sacreBLEU gives the least p."""
+    base, *_ = results["bs"][metric]
+    bootstrap, randomisation = (results[test][metric][place] for test in ("bs", "ar"))
+    equal = place > 0 and bootstrap.score == base.score
+    return (1.0, 1.0) if equal else (bootstrap.p_value, randomisation.p_value)
 
 
 def table(comparison: Comparison) -> str:
