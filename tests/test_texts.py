@@ -1,6 +1,7 @@
 """One text or many, with line breaks or without, and what is no text, for each of the three decoders."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import translators
@@ -41,6 +42,13 @@ def test_one_prompt_gives_one_text_and_a_stream_of_strings():
     assert several == [model.generate_text(prompt, 4, temperature=0.0) for prompt in prompts]
     assert "".join(model.stream("ein", 4, temperature=0.0)) == several[0]
     assert model.predict_next(prompts, 2) == [model.predict_next(prompt, 2) for prompt in prompts]
+
+
+def test_prompts_continued_in_several_threads_are_those_continued_one_after_the_other():
+    model, prompts = decoder(), ["ein", "eine", "den", "am"] * 2
+    expected = [model.generate_text(prompt, 6, seed=2) for prompt in prompts]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda prompt: model.generate_text(prompt, 6, seed=2), prompts)) == expected
 
 
 @pytest.mark.parametrize(

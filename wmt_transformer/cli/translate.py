@@ -35,7 +35,9 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--output", metavar="FILE", help="write to a file, whole or not at all")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
     add_search(sub)
-    sub.add_argument("--n-best", type=positive, default=1, help="hypotheses (or samples) for each line: number, score, text")
+    sub.add_argument(
+        "--n-best", type=positive, default=1, help="hypotheses or samples of each line: number, score, text"
+    )
     sub.add_argument("--beta", type=float, help="factor of the coverage penalty of Wu et al. 2016 (default: 0)")
     sub.add_argument("--min-length", metavar="N", type=int, help="fewest pieces of an output (default: 0)")
     sub.add_argument("--max-length", metavar="N", type=int, help="most pieces of an output; extra_length holds too")
