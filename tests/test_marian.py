@@ -22,8 +22,8 @@ from wmt_transformer import checkpoint, cli, experiment
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data import phrasebook, vocabulary
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.decode import beam
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.interop import marian, marian_export
