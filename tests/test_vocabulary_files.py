@@ -114,6 +114,24 @@ def test_a_pair_of_marian_models_encodes_each_side_with_its_own(tmp_path: Path):
     assert fingerprint.of(again.folder) == fingerprint.of(prepared.folder)
 
 
+def test_source_and_target_may_have_a_vocabulary_each_if_they_share_no_table(
+    config: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: Any,
+):
+    opus = tmp_path / "opus"
+    opus.mkdir()
+    for side in ("source", "target"):
+        processor = theirs(opus / f"{side}.spm", vocab_size=45 if side == "source" else 48)
+        ids = {processor.id_to_piece(i): i for i in (2, 0, *range(3, len(processor)))}
+        (opus / ("vocab.json" if side == "source" else "target_vocab.json")).write_text(json.dumps(ids))
+    arguments = ("train", config, "--workdir", tmp_path / "run", "--data.vocabulary", opus, "--train.steps", 1)
+    assert "--model.tied_embeddings target" in refused(capsys, *arguments)
+    assert run(*arguments, "--model.tied_embeddings", "target") == 0
+    words = load_vocabulary(tmp_path / "run" / "data")
+    assert len(words) == 49 and words.decode(words.encode_target(TEXTS[1])) == TEXTS[1]
+
+
 def test_the_content_of_a_given_vocabulary_counts_and_not_where_it_is(tmp_path: Path):
     data = write_corpus(tmp_path / "corpus", sentences())
     theirs(tmp_path / "one.model")

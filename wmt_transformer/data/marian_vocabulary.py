@@ -6,16 +6,18 @@ own normalisation, so text goes to SentencePiece as it is.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data.vocabulary import Vocabulary, joined, sampled, up_to_eos
+from wmt_transformer.data.subwords import Sampler
+from wmt_transformer.data.vocabulary import Vocabulary, joined, sampler, up_to_eos
 from wmt_transformer.special_tokens import EOS, UNKNOWN
 
 
@@ -34,6 +36,7 @@ class MarianVocabulary(Vocabulary):
         super().__init__(source)
         self._target = target
         self._source_ids, self._target_ids = source_ids, target_ids
+        self.is_shared = source_ids == target_ids
         self._target_pieces = {token: piece for piece, token in target_ids.items()}
 
     @classmethod
@@ -75,23 +78,22 @@ class MarianVocabulary(Vocabulary):
 
         The texts are in the source and in the target language by turns.
         """
-        return self._by_turns(texts, lambda processor, some: processor.encode(some, out_type=str))
+        encode = itertools.cycle((self.encode, self.encode_target))
+        return joined([[*cut(text), EOS] for cut, text in zip(encode, texts, strict=False)])
 
     def sample_all(self, texts: list[str], alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns what `encode_all` does, of texts that are cut at random (see `Vocabulary.sample_all`)."""
-        return self._by_turns(texts, lambda processor, some: sampled(processor, some, alpha, seed, out_type=str))
-
-    def _by_turns(
-        self, texts: list[str], cut: Callable[[Any, list[str]], list[list[str]]]
-    ) -> tuple[np.ndarray, np.ndarray]:
         found: list[list[int]] = [[] for _ in texts]
-        for first, processor, ids in ((0, self._processor, self._source_ids), (1, self._target, self._target_ids)):
-            codes, rests = zip(*map(_code_and_text, texts[first::2]), strict=True) if texts[first::2] else ((), ())
-            found[first::2] = [
-                [*(ids.get(piece, UNKNOWN) for piece in (*code, *pieces)), EOS]
-                for code, pieces in zip(codes, cut(processor, list(rests)), strict=True)
+        for side, ids in enumerate((self._source_ids, self._target_ids)):
+            codes, rests = zip(*map(_code_and_text, texts[side::2]), strict=True)
+            drawn = self._samplers(alpha)[side].encode(rests, seed + side)
+            found[side::2] = [
+                [*(ids.get(one, UNKNOWN) for one in code), *rest, EOS] for code, rest in zip(codes, drawn, strict=True)
             ]
         return joined(found)
+
+    def _make_samplers(self, alpha: float) -> tuple[Sampler, ...]:
+        return sampler(self._processor, self._source_ids, alpha), sampler(self._target, self._target_ids, alpha)
 
     def ids(self) -> dict[str, int]:
         """Returns the id of every piece of the source language."""

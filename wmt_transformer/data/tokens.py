@@ -7,8 +7,8 @@ so the arrays are the same for any number of processes.
 
 Where pairs are cut at random (BPE-dropout, unigram sampling) several segmentations of each are drawn here, one after
 the other, and an epoch has one of them. So batches stay a pure function of (seed, step), their shapes can be planned,
-and training does not wait for SentencePiece, whose draws have no seed of their own for each sentence. The price:
-cutting takes this many times as long, and the disk as much room; a pair's room in a batch is that of its longest one.
+and training waits for no cutting. The price: cutting takes this many times as long, and the disk as much room; and a
+pair's room in a batch is that of its longest one.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _cut(words: Vocabulary, job: Job, texts: list[str], seed: int) -> tuple[np.n
     """Returns tokens [token] and lengths [2 * samples * pair] of texts, source and target by turns."""
     if not job.sampling:
         return words.encode_all(texts)
-    seeds = np.random.default_rng(seed).integers(2**32, size=job.samples).tolist()
+    seeds = np.random.default_rng(seed).integers(2**63, size=job.samples).tolist()
     drawn = [words.sample_all(texts, job.sampling, one) for one in seeds]
     tokens = np.concatenate([tokens for tokens, _ in drawn])
     lengths = np.stack([lengths.reshape(-1, 2) for _, lengths in drawn])  # [sample, pair, side]

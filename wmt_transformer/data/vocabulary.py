@@ -19,13 +19,14 @@ import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmt_transformer.config import UserError
+from wmt_transformer.data.subwords import Sampler
 from wmt_transformer.reading import open_binary
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
@@ -40,6 +41,9 @@ MOST_WORDS = 1 << 18
 # format characters mean something and stay.
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff\u2581]+")
 
+TAG = re.compile(r">>[^\s<>]+<<")
+"""What names the language to translate into, before a source, as OPUS-MT's models have it."""
+
 
 def normalise(text: str) -> str:
     """Returns the text in NFC, with white space and control characters collapsed to single spaces.
@@ -52,9 +56,13 @@ def normalise(text: str) -> str:
 class Vocabulary:
     """Text to ids and back; make one with `Vocabulary.load` or `train`."""
 
+    is_shared = True
+    """Whether an id means the same piece in a source and in a target."""
+
     def __init__(self, processor: Any):
         self._processor = processor
         self._cut: dict[str, bytes] = {}
+        self._samplers = functools.cache(self._make_samplers)
         as_it_is = processor.piece_to_id("\n") != processor.unk_id()
         self._normalise = str if as_it_is else normalise
 
@@ -102,24 +110,28 @@ class Vocabulary:
         return tokens, np.diff(np.flatnonzero(tokens == EOS) + 1, prepend=0)
 
     def sample_all(self, texts: list[str], alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what `encode_all` does, of texts that are cut at random: by one seed always in the same way.
+        """Returns what `encode_all` does, of texts that are cut at random (see `subwords.py`): by one seed in one way.
 
         With byte pairs `alpha` is the probability that a merge is skipped, with a unigram model the exponent on the
         probability of a segmentation. The pieces of a text join to the same text.
         """
-        return joined(sampled(self._processor, texts, alpha, seed, add_eos=True))
+        return joined([[*ids, EOS] for ids in self._samplers(alpha)[0].encode(texts, seed)])
 
     @functools.cached_property
     def _words_are_apart(self) -> bool:
-        """Tells whether the pieces of a text are those of its words: where byte pairs are merged, but over no space."""
-        # Scores of merges are their ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
-        ranked = self._processor.get_score(len(self) - 1).is_integer()
-        over_a_space = any("\u2581" in self._processor.id_to_piece(token)[1:] for token in range(len(self)))
-        return ranked and not over_a_space and self._processor.encode("a a") == 2 * self._processor.encode("a")
+        return merges(self._processor) and words_are_apart(self._processor)
+
+    def _make_samplers(self, alpha: float) -> tuple[Sampler, ...]:
+        return (sampler(self._processor, self.ids(), alpha),)
 
     def ids(self) -> dict[str, int]:
         """Returns the id of every piece."""
         return {self._processor.id_to_piece(i): i for i in range(len(self))}
+
+    @functools.cached_property
+    def tags(self) -> list[str]:
+        """The tags that are a piece each."""
+        return sorted(piece for name in self.ids() if TAG.fullmatch(piece := name.removeprefix("\u2581")))
 
     def piece(self, token: int) -> str:
         """Returns the piece of a target token's id."""
@@ -148,14 +160,20 @@ def read_model(path: str | os.PathLike[str]) -> tuple[bytes, Any]:
         raise UserError(f"{path} is not a SentencePiece model; choose another, or prepare again") from error
 
 
-def sampled(processor: Any, texts: Sequence[str], alpha: float, seed: int, **options: Any) -> list[Any]:
-    """Returns each text as SentencePiece cuts it at random."""
-    import sentencepiece
+def merges(processor: Any) -> bool:
+    """Tells whether a model merges byte pairs; its scores are their ranks, 0, -1, -2, …, and no log-probabilities."""
+    return processor.get_score(processor.get_piece_size() - 1).is_integer()
 
-    # A thread's generator begins with the seed when it first draws; here that is one thread, a new one for every call.
-    sentencepiece.set_random_generator_seed(seed % 2**32)
-    sampling = {"enable_sampling": True, "alpha": alpha, "nbest_size": -1, "num_threads": 1}
-    return processor.encode(list(texts), **sampling, **options)
+
+def words_are_apart(processor: Any) -> bool:
+    """Tells whether no piece of a model reaches over a space, so that the pieces of a text are those of its words."""
+    over_a_space = any("\u2581" in processor.id_to_piece(token)[1:] for token in range(processor.get_piece_size()))
+    return not over_a_space and processor.encode("a a") == 2 * processor.encode("a")
+
+
+def sampler(processor: Any, ids: Mapping[str, int], alpha: float) -> Sampler:
+    """Returns what cuts texts at random into the pieces of a model."""
+    return Sampler(processor, ids, alpha, merges(processor), words_are_apart(processor))
 
 
 def joined(ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from wmt_transformer.config import DecodeConfig, UserError
-from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.data.vocabulary import TAG, Vocabulary, normalise
 from wmt_transformer.decode.alignment import Attention, Links
 from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS, PAD, UNKNOWN
@@ -61,15 +61,18 @@ def parts_of(
 ) -> list[Part]:
     """Returns the parts of every line, each shorter than `longest` with EOS; a blank line has none.
 
-    A line's prefix goes to its first part. Raises UserError, naming the line, for a prefix that cannot be spelt.
+    A line's prefix goes to its first part, its tag (`>>de<<`) to each. Raises UserError, naming the line, for a prefix
+    that cannot be spelt and for a tag that the vocabulary lacks where it has others.
     """
     parts = []
     for line, sentence in enumerate(sentences, first_line):
         prefix = _spelt(vocabulary, normalise(prefixes[line - first_line]), line) if prefixes else []
         length = len(vocabulary.encode(sentence))
         texts = [sentence] if length else []
+        tag = _tag(vocabulary, sentence, line)
         if length >= longest:
-            texts = list(split(vocabulary, normalise(sentence), longest))
+            rest = normalise(sentence).removeprefix(tag).strip()
+            texts = [f"{tag} {part}".strip() for part in split(vocabulary, rest, longest - bool(tag))]
             warn(
                 f"line {line} is very long: {number_of(length, 'piece')}, and training saw at most {longest - 1}; "
                 f"it is translated in {number_of(len(texts), 'part')}"
@@ -80,10 +83,21 @@ def parts_of(
         letters = 0
         for count, one in enumerate(texts):
             source = [*vocabulary.encode(one), EOS]
-            first_word = word_of_letter[letters] if count else 0
+            # A tag that is repeated is no word of the line.
+            first_word = word_of_letter[letters] - bool(tag) if count else 0
             parts.append(Part(line, count, one, source, [] if count else prefix, first_word))
-            letters += len("".join(one.split()))
+            letters += len("".join(one.split())) - len(tag) * bool(count)
     return parts
+
+
+def _tag(vocabulary: Vocabulary, sentence: str, line: int) -> str:
+    """Returns the tag that a line begins with, or nothing."""
+    found = TAG.match(normalise(sentence))
+    if found is None or not vocabulary.tags:
+        return ""
+    if found[0] not in vocabulary.tags:
+        raise UserError(f"line {line}: the model does not know {found[0]}; it knows {', '.join(vocabulary.tags)}")
+    return found[0]
 
 
 def _spelt(vocabulary: Vocabulary, prefix: str, line: int) -> list[int]:
