@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from test_prepare import contents, quiet, sentences, write_corpus
 
+from wmt_transformer.data import phrasebook, vocabulary
 from wmt_transformer.data import prepare as prepare_module
-from wmt_transformer.data import vocabulary
 from wmt_transformer.data.batches import Batches
 from wmt_transformer.data.prepare import prepare
 from wmt_transformer.data.vocabulary import Vocabulary
@@ -23,17 +23,19 @@ TEXTS = list(itertools.chain.from_iterable(sentences()))
 
 
 @pytest.mark.parametrize(("model", "alpha"), [("bpe", 0.1), ("bpe", 0.6), ("unigram", 0.2), ("unigram", 0.9)])
-@pytest.mark.parametrize("word", ["Hund", "finds", "日o"])
-def test_draws_are_distributed_as_those_of_sentencepiece(tmp_path: Path, model, alpha, word):
-    words = vocabulary.train(TEXTS, tmp_path / "v.model", 300, model, [">>de<<"])
-    sampler, draws = vocabulary.sampler(words._processor, words.ids(), alpha), 10_000
-    ours = Counter(sampler._draw(word, number) for number in range(draws))
-    sampling = {"enable_sampling": True, "alpha": alpha, "nbest_size": -1, "num_threads": 1}
-    theirs = Counter(map(tuple, words._processor.encode([word] * draws, **sampling)))
-    assert len(theirs) > 1
-    for ids in {*ours, *theirs}:
-        share = (ours[ids] + theirs[ids]) / (2 * draws)
-        assert abs(ours[ids] - theirs[ids]) < 6 * math.sqrt(2 * draws * share * (1 - share)) + 6
+def test_draws_are_distributed_as_those_of_sentencepiece(tmp_path: Path, model, alpha):
+    texts = [text for sentence in phrasebook.generate("train", 300) for text in sentence]
+    words = vocabulary.train(texts, tmp_path / "v.model", 700, model, [">>de<<"])
+    sampler, draws = vocabulary.sampler(words._processor, words.ids(), alpha), 5_000
+    whole = sorted((piece[1:] for piece in words.ids() if piece[0] == "▁" and piece[1:].isalpha()), key=len)
+    for word in (whole[-1], whole[-5], f"日{whole[-10]}"):
+        ours = Counter(sampler._draw(word, number) for number in range(draws))
+        sampling = {"enable_sampling": True, "alpha": alpha, "nbest_size": -1, "num_threads": 1}
+        theirs = Counter(map(tuple, words._processor.encode([word] * draws, **sampling)))
+        assert len(theirs) > 2
+        for ids in {*ours, *theirs}:
+            share = (ours[ids] + theirs[ids]) / (2 * draws)
+            assert abs(ours[ids] - theirs[ids]) < 6 * math.sqrt(2 * draws * share * (1 - share)) + 6
     assert {sampler._draw(">>de<<", number) for number in range(20)} == {tuple(words.encode(">>de<<"))}
 
 
