@@ -20,10 +20,10 @@ import numpy as np
 
 from wmt_transformer.special_tokens import UNKNOWN
 
-DRAWS = 64
+DRAWS = 32
 """Different draws of a word; one of them is taken each time that the word occurs."""
-MOST_REMEMBERED = 1 << 19
-"""Draws that are remembered, about 100 MB."""
+MOST_REMEMBERED = 1 << 20
+"""Draws that are remembered, about 200 MB."""
 _UNKNOWN_PENALTY = 10.0
 """SentencePiece's: how much less likely than the least likely piece a character is that has none."""
 
