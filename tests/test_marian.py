@@ -22,8 +22,8 @@ from wmt_transformer import checkpoint, cli, experiment
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data import phrasebook, vocabulary
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.decode import beam
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.interop import marian, marian_export
@@ -779,6 +779,15 @@ def test_the_target_side_of_one_shared_vocabulary_is_the_source_side(words: Path
     shared = load_vocabulary(words)
     assert type(shared) is Vocabulary and shared.encode_target(TEST[0]) == shared.encode(TEST[0])
     assert shared.ids()["</s>"] == EOS and len(shared.ids()) == len(shared)
+
+
+def test_a_tag_of_ours_is_one_piece_for_their_tokeniser(transformers: Any, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    words = vocabulary.train([s.en for s in SENTENCES], tmp_path / "vocabulary.model", 400, symbols=[">>de<<"])
+    marian_export._export_vocabulary(words, tmp_path, tmp_path / "out")
+    files = [str(tmp_path / "out" / name) for name in ("source.spm", "target.spm", "vocab.json")]
+    theirs = transformers.MarianTokenizer(*files)
+    assert theirs(">>de<<The dog sees it.").input_ids == [*words.encode(">>de<< The dog sees it."), EOS]
 
 
 def test_a_marian_vocabulary_keeps_its_two_languages_apart_and_drops_what_is_unknown(tmp_path: Path):

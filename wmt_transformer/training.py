@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from wmt_transformer import checkpoint_records, experiment
 from wmt_transformer.compilation import use_compilation_cache
-from wmt_transformer.config import Config
+from wmt_transformer.config import Config, UserError
 from wmt_transformer.files import gone_if_failed, locked, whole_file
 from wmt_transformer.messages import number_of
 
@@ -104,6 +104,11 @@ def train(
                 held.enter_context(locked(workdir))
             experiment.check_same_run(workdir, config)
             prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)
+        if config.model.tied_embeddings == "all" and not prepared.vocabulary.is_shared:
+            raise UserError(
+                "model.tied_embeddings is all, and this vocabulary has other pieces for the target than the source; "
+                "set --model.tied_embeddings target"
+            )
         found = fingerprint.of(prepared.folder)
         for name, digest in found.items():
             hosts.check_same(f"the prepared {name}", digest)

@@ -16,7 +16,8 @@ from typing import Any, cast
 import numpy as np
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data.vocabulary import Vocabulary, up_to_eos
+from wmt_transformer.data.subwords import Sampler
+from wmt_transformer.data.vocabulary import Vocabulary, joined, sampler, up_to_eos
 from wmt_transformer.special_tokens import EOS, UNKNOWN
 
 
@@ -35,6 +36,7 @@ class MarianVocabulary(Vocabulary):
         super().__init__(source)
         self._target = target
         self._source_ids, self._target_ids = source_ids, target_ids
+        self.is_shared = source_ids == target_ids
         self._target_pieces = {token: piece for piece, token in target_ids.items()}
 
     @classmethod
@@ -72,10 +74,30 @@ class MarianVocabulary(Vocabulary):
         return [self._target_ids.get(piece, UNKNOWN) for piece in _marian_pieces(self._target, text)]
 
     def encode_all(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids [token] of many texts in the source language, EOS after each, and their lengths [text]."""
-        ids = [[*self.encode(text), EOS] for text in texts]
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
+        """Returns the ids [token] of many texts, EOS after each, and their lengths [text].
+
+        The texts are in the source and in the target language by turns.
+        """
+        encode = itertools.cycle((self.encode, self.encode_target))
+        return joined([[*cut(text), EOS] for cut, text in zip(encode, texts, strict=False)])
+
+    def sample_all(self, texts: list[str], alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `encode_all` does, of texts that are cut at random (see `Vocabulary.sample_all`)."""
+        found: list[list[int]] = [[] for _ in texts]
+        for side, ids in enumerate((self._source_ids, self._target_ids)):
+            codes, rests = zip(*map(_code_and_text, texts[side::2]), strict=True)
+            drawn = self._samplers(alpha)[side].encode(rests, seed + side)
+            found[side::2] = [
+                [*(ids.get(one, UNKNOWN) for one in code), *rest, EOS] for code, rest in zip(codes, drawn, strict=True)
+            ]
+        return joined(found)
+
+    def _make_samplers(self, alpha: float) -> tuple[Sampler, ...]:
+        return sampler(self._processor, self._source_ids, alpha), sampler(self._target, self._target_ids, alpha)
+
+    def ids(self) -> dict[str, int]:
+        """Returns the id of every piece of the source language."""
+        return dict(self._source_ids)
 
     def piece(self, token: int) -> str:
         """Returns the piece of a target token's id."""
@@ -92,7 +114,12 @@ class MarianVocabulary(Vocabulary):
 
 
 def _marian_pieces(processor: Any, text: str) -> list[str]:
+    code, rest = _code_and_text(text)
+    return [*code, *processor.encode(rest, out_type=str)]
+
+
+def _code_and_text(text: str) -> tuple[list[str], str]:
+    """Returns the code that a text begins with, if any, and what comes after it."""
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
     end = text.find("<<") + 2 if text.startswith(">>") else 1
-    code = [text[:end]] if end > 1 else []
-    return [*code, *processor.encode(text[end:] if code else text, out_type=str)]
+    return ([text[:end]], text[end:]) if end > 1 else ([], text)

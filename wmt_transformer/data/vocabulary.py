@@ -13,18 +13,20 @@ text`, spaces and lines included (but U+2581, which comes back as a space).
 from __future__ import annotations
 
 import array
+import functools
 import io
 import itertools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmt_transformer.config import UserError
+from wmt_transformer.data.subwords import Sampler
 from wmt_transformer.reading import open_binary
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
@@ -39,6 +41,9 @@ MOST_WORDS = 1 << 18
 # format characters mean something and stay.
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff\u2581]+")
 
+TAG = re.compile(r">>[^\s<>]+<<")
+"""What names the language to translate into, before a source, as OPUS-MT's models have it."""
+
 
 def normalise(text: str) -> str:
     """Returns the text in NFC, with white space and control characters collapsed to single spaces.
@@ -51,32 +56,25 @@ def normalise(text: str) -> str:
 class Vocabulary:
     """Text to ids and back; make one with `Vocabulary.load` or `train`."""
 
+    is_shared = True
+    """Whether an id means the same piece in a source and in a target."""
+
     def __init__(self, processor: Any):
         self._processor = processor
-        # Its scores are the merges' ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
-        self._is_bpe = processor.get_score(processor.get_piece_size() - 1).is_integer()
         self._cut: dict[str, bytes] = {}
+        self._samplers = functools.cache(self._make_samplers)
         as_it_is = processor.piece_to_id("\n") != processor.unk_id()
         self._normalise = str if as_it_is else normalise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
         """Reads the vocabulary that `train` wrote. Raises UserError if there is none, or it is none of ours."""
-        import sentencepiece
-
-        if not Path(path).exists():
-            raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
-        with open_binary(Path(path)) as file:
-            model = file.read()
-        try:
-            processor = sentencepiece.SentencePieceProcessor(model_proto=model or b"\0")
-        except RuntimeError as error:
-            raise UserError(f"{path} is not a SentencePiece model; delete it and prepare again") from error
+        _, processor = read_model(path)
         found = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
         if found != (PAD, BOS, EOS, UNKNOWN):
             raise UserError(
                 f"{path} is another program's SentencePiece model: PAD, BOS, EOS, UNKNOWN are {found} there, and "
-                f"{(PAD, BOS, EOS, UNKNOWN)} here; prepare makes one"
+                f"{(PAD, BOS, EOS, UNKNOWN)} here; prepare takes it over with --data.vocabulary {path}"
             )
         return cls(processor)
 
@@ -97,10 +95,8 @@ class Vocabulary:
         Byte pairs are never merged over a space, and most words occurred before: each is cut once and remembered.
         (A unigram model weighs whole sentences: cut word by word, one in 40,000 came out otherwise.)
         """
-        if not self._is_bpe:
-            ids = self._processor.encode(texts, add_eos=True)
-            lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-            return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
+        if not self._words_are_apart:
+            return joined(self._processor.encode(texts, add_eos=True))
         words = " \n ".join([*texts, ""]).split(" ")  # no word is a line break: that is where a text ends
         if len(self._cut) > MOST_WORDS:
             self._cut = {}
@@ -113,9 +109,29 @@ class Vocabulary:
         tokens = np.frombuffer(b"".join(map(self._cut.__getitem__, words)), np.int32)
         return tokens, np.diff(np.flatnonzero(tokens == EOS) + 1, prepend=0)
 
+    def sample_all(self, texts: list[str], alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `encode_all` does, of texts that are cut at random (see `subwords.py`): by one seed in one way.
+
+        With byte pairs `alpha` is the probability that a merge is skipped, with a unigram model the exponent on the
+        probability of a segmentation. The pieces of a text join to the same text.
+        """
+        return joined([[*ids, EOS] for ids in self._samplers(alpha)[0].encode(texts, seed)])
+
+    @functools.cached_property
+    def _words_are_apart(self) -> bool:
+        return merges(self._processor) and words_are_apart(self._processor)
+
+    def _make_samplers(self, alpha: float) -> tuple[Sampler, ...]:
+        return (sampler(self._processor, self.ids(), alpha),)
+
     def ids(self) -> dict[str, int]:
         """Returns the id of every piece."""
         return {self._processor.id_to_piece(i): i for i in range(len(self))}
+
+    @functools.cached_property
+    def tags(self) -> list[str]:
+        """The tags that are a piece each."""
+        return sorted(piece for name in self.ids() if TAG.fullmatch(piece := name.removeprefix("\u2581")))
 
     def piece(self, token: int) -> str:
         """Returns the piece of a target token's id."""
@@ -128,6 +144,42 @@ class Vocabulary:
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Returns the text up to the first EOS, without PAD and BOS."""
         return self._processor.decode(up_to_eos(ids))
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[bytes, Any]:
+    """Returns the bytes of a SentencePiece model and its processor. Raises UserError if there is none."""
+    import sentencepiece
+
+    if not Path(path).exists():
+        raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
+    with open_binary(Path(path)) as file:
+        model = file.read()
+    try:
+        return model, sentencepiece.SentencePieceProcessor(model_proto=model or b"\0")
+    except RuntimeError as error:
+        raise UserError(f"{path} is not a SentencePiece model; choose another, or prepare again") from error
+
+
+def merges(processor: Any) -> bool:
+    """Tells whether a model merges byte pairs; its scores are their ranks, 0, -1, -2, …, and no log-probabilities."""
+    return processor.get_score(processor.get_piece_size() - 1).is_integer()
+
+
+def words_are_apart(processor: Any) -> bool:
+    """Tells whether no piece of a model reaches over a space, so that the pieces of a text are those of its words."""
+    over_a_space = any("\u2581" in processor.id_to_piece(token)[1:] for token in range(processor.get_piece_size()))
+    return not over_a_space and processor.encode("a a") == 2 * processor.encode("a")
+
+
+def sampler(processor: Any, ids: Mapping[str, int], alpha: float) -> Sampler:
+    """Returns what cuts texts at random into the pieces of a model."""
+    return Sampler(processor, ids, alpha, merges(processor), words_are_apart(processor))
+
+
+def joined(ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids [token] of many texts, one after the other, and their lengths [text]."""
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
 
 
 def up_to_eos(ids: Iterable[int] | np.ndarray) -> list[int]:

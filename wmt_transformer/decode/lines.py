@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from wmt_transformer.config import DecodeConfig, UserError
-from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.data.vocabulary import TAG, Vocabulary, normalise
 from wmt_transformer.decode.alignment import Attention, Links
 from wmt_transformer.decode.texts import lines_and_breaks
 from wmt_transformer.messages import number_of
@@ -67,45 +67,58 @@ def parts_of(
 ) -> tuple[list[Part], list[str]]:
     """Returns the parts of every text, each shorter than `longest` with EOS, and the line breaks that end each text.
 
-    A blank line has no part. A text's prefix goes to its first part. Raises UserError, naming the line, for a prefix
-    that cannot be spelt.
+    A blank line has no part. A text's prefix goes to its first part, its tag (`>>de<<`) to each. Raises UserError,
+    naming the line, for a prefix that cannot be spelt and for a tag that the vocabulary lacks where it has others.
     """
     parts, ends = [], []
     for line, text in enumerate(texts, first_line):
         prefix = _spelt(vocabulary, normalise(prefixes[line - first_line]), line) if prefixes else []
-        found, end = _cut(vocabulary, text, longest, line, warn)
+        tag = _tag(vocabulary, text, line)
+        found, end = _cut(vocabulary, text, tag, longest, line, warn)
         if prefix and not found:
             raise UserError(f"line {line} is blank and has a prefix; a blank line stays blank, leave its prefix empty")
         word_of_letter = [word for word, letters in enumerate(normalise(text).split()) for _ in letters]
         letters = 0
         for number, (before, one) in enumerate(found):
             source = [*vocabulary.encode(one), EOS]
-            first_word = word_of_letter[letters] if number else 0
+            # A tag that is repeated is no word of the text.
+            first_word = word_of_letter[letters] - bool(tag) if number else 0
             parts.append(Part(line, number, one, source, [] if number else prefix, first_word, before))
-            letters += len("".join(normalise(one).split()))
+            letters += len("".join(normalise(one).split())) - len(tag) * bool(number)
         ends.append(end)
     return parts, ends
 
 
 def _cut(
-    vocabulary: Vocabulary, text: str, longest: int, line: int, warn: Callable[[str], None]
+    vocabulary: Vocabulary, text: str, tag: str, longest: int, line: int, warn: Callable[[str], None]
 ) -> tuple[list[tuple[str, str]], str]:
     """Returns what is translated of a text in one go, after what comes before it, and what comes after the last."""
     found: list[tuple[str, str]] = []
     before = ""
     rows, breaks = lines_and_breaks(text)
     for row, end in zip(rows, [*breaks, ""], strict=True):
-        length = len(vocabulary.encode(row))
-        ones = [row] if length else []
-        if length >= longest:
-            ones = list(split(vocabulary, normalise(row), longest))
+        rest = normalise(row).removeprefix(tag).strip() if tag else row
+        pieces = len(vocabulary.encode(rest))
+        ones = [rest] if pieces else []
+        if (length := pieces + bool(tag)) >= longest:
+            ones = list(split(vocabulary, normalise(rest), longest - bool(tag)))
             warn(
                 f"line {line} is very long: {number_of(length, 'piece')}, and training saw at most {longest - 1}; "
                 f"it is translated in {number_of(len(ones), 'part')}"
             )
-        found += [(" " if number else before, one) for number, one in enumerate(ones)]
+        found += [(" " if number else before, f"{tag} {one}" if tag else one) for number, one in enumerate(ones)]
         before = end if ones else before + end
     return found, before
+
+
+def _tag(vocabulary: Vocabulary, sentence: str, line: int) -> str:
+    """Returns the tag that a line begins with, or nothing."""
+    found = TAG.match(normalise(sentence))
+    if found is None or not vocabulary.tags:
+        return ""
+    if found[0] not in vocabulary.tags:
+        raise UserError(f"line {line}: the model does not know {found[0]}; it knows {', '.join(vocabulary.tags)}")
+    return found[0]
 
 
 def _spelt(vocabulary: Vocabulary, prefix: str, line: int) -> list[int]:

@@ -10,8 +10,8 @@ import jax
 
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.experiment import run_config
 from wmt_transformer.model import dense
 

@@ -7,7 +7,8 @@ the rest is refused. One thing is neither: layer norm adds 1e-5 to the variance 
 
 The tokeniser there cuts text with our SentencePiece model, which normalises nothing: give it text as
 `vocabulary.normalise` makes it (NFC, single spaces). It reads `</s>`, `<unk>` and `<pad>` in a text, and `>>…<<` at
-its beginning, as special tokens where ours spells them, and omits UNKNOWN where ours writes " ⁇ ".
+its beginning, as special tokens where ours spells them, and omits UNKNOWN where ours writes " ⁇ ". After a tag of the
+vocabulary write no space there: what is `>>de<< A dog` here is `>>de<<A dog`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import Any
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian_folder import ACTIVATIONS, Json, write_json
-from wmt_transformer.interop.marian_table import NAMES, NORM_EPSILON
-from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
+from wmt_transformer.interop.marian_table import NORM_EPSILON
+from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 _FILES = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"}
 _FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE}
@@ -162,5 +163,7 @@ def _export_vocabulary(words: Vocabulary, data: Path, out: Path) -> bool:
         return MarianVocabulary.TARGET_FILE in names
     for name in ("source.spm", "target.spm"):
         shutil.copyfile(data / "vocabulary.model", out / name)
-    write_json(out / "vocab.json", words.ids())
+    # Their tokeniser takes a tag for a piece of its own name, without the space before it.
+    tags = {f"\u2581{tag}": tag for tag in words.tags}
+    write_json(out / "vocab.json", {tags.get(piece, piece): token for piece, token in words.ids().items()})
     return False
