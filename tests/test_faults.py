@@ -201,7 +201,7 @@ def test_processes_of_which_one_finds_damage_all_try_the_same_older_checkpoint(c
     tried: list[int] = []
     monkeypatch.setattr(opened, "verify", lambda step: tried.append(step) or raise_at(step, 9))
     with pytest.raises(KeyboardInterrupt):
-        start_of_run._restored(opened, nothing)
+        start_of_run._restored(opened, cast(Any, None), nothing)
     assert tried == [12, 9] and asked == [0, 0, 0, 0]
 
 

@@ -37,7 +37,7 @@ def screen(run: Summary) -> str:
     rows = {
         "run": f"{run.workdir}: {run.config}, family {run.family}",
         "data": f"{run.corpus}, {corpus} ({run.data_bytes / 1e6:,.1f} MB prepared)",
-        "model": f"{_known(run.parameters)} parameters",
+        "model": _size(run),
         "steps": f"{run.step:,} of {run.steps:,}",
         "best": _best(run),
         "loss": f"{_known(run.train_loss, '{:.3f}')} in training",
@@ -53,6 +53,11 @@ def screen(run: Summary) -> str:
 
 def _known(value: int | float | None, pattern: str = "{:,}") -> str:
     return "not known" if value is None else pattern.format(value)
+
+
+def _size(run: Summary) -> str:
+    some = "" if run.trained_parameters == run.parameters else f", {_known(run.trained_parameters)} of them trained"
+    return f"{_known(run.parameters)} parameters{some}"
 
 
 def _counted(number: int | None, one: str, several: str) -> str:

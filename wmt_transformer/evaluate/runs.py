@@ -212,4 +212,4 @@ def _changed(settings: Config) -> list[str]:
     shipped = experiment.load(settings.name)
     if settings.family in experiment.FAMILIES:
         shipped = experiment.with_family(shipped, settings.family)
-    return experiment.differences(shipped, settings, experiment.MAY_CHANGE - {"train.steps"})
+    return experiment.differences(shipped, settings, experiment.MAY_CHANGE - experiment.LENGTH)

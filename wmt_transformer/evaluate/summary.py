@@ -35,6 +35,8 @@ class Summary:
     source: str
     target: str
     parameters: int | None
+    trained_parameters: int | None
+    """All but the frozen ones."""
     step: int
     """The last step that was logged or saved, 0 before the first."""
     steps: int
@@ -83,8 +85,9 @@ def summary(workdir: Path) -> Summary:
         source=settings.data.source,
         target=settings.data.target,
         parameters=_whole(started.get("start/parameters")),
+        trained_parameters=_whole(started.get("start/trained_parameters", started.get("start/parameters"))),
         step=max([*saved, *(line["step"] for line in lines)], default=0),
-        steps=settings.train.steps,
+        steps=int((settings.train.epochs is not None and started.get("start/steps")) or settings.train.steps),
         best_score=best_score,
         best_measure=next(
             (f"dev {name}" for name in ("BLEU", "F1") if any(f"dev/{name.lower()}" in line for line in lines)),
