@@ -261,7 +261,7 @@ def decode(context: Context) -> None:
     """Measures beam search from ids to ids, and leaves the weights as a Marian model for transformers."""
     import jax
 
-    from wmt_transformer.data.runs import load_vocabulary
+    from wmt_transformer.data.vocabulary_files import load_vocabulary
     from wmt_transformer.decode import batched, runs
     from wmt_transformer.decode.lines import Part
     from wmt_transformer.interop import marian_export

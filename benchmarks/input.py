@@ -96,7 +96,7 @@ def text_rates(data: DataConfig, folder: Path) -> dict[str, float]:
     prepare.prepare(data, folder / "data", report=lambda line: None, processes=1)
     text, model = folder / "train.tsv", folder / "data" / "vocabulary.model"
     read, (counts, chunks) = seconds(lambda: prepare._normalise_train(data, text, lambda line: None, TextDigest()))
-    job = tokens.Job(str(model), str(text), data.max_length, data.max_length_ratio, "uint16")
+    job = tokens.Job(str(model.parent), str(text), data.max_length, data.max_length_ratio, "uint16")
     cut, parts = seconds(lambda: list(tokens.encode(job, chunks, 1, lambda line: None)))
     sides = [side for chunk in chunks for pair in tokens.read_chunk(text, chunk) for side in pair]
     processor = Vocabulary.load(model)._processor

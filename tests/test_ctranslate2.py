@@ -23,8 +23,8 @@ from wmt_transformer.config import Config, DataConfig, DecodeConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.data.prepare import open_prepared
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import normalise
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.decode.beam import length_penalty
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.evaluate import bleu

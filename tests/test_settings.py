@@ -155,7 +155,7 @@ MAY = {
         "deterministic",
     },
     "model": {"vocabulary_size", "remat", "attention"},
-    "data": {"path"},
+    "data": {"path", "vocabulary"},
     "decode": {"beam_size", "alpha", "beta", "extra_length", "min_length", "max_length", "batch_tokens"},
     "mesh": {"data", "fsdp", "tensor"},
 }

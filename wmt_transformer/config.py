@@ -148,8 +148,11 @@ class DataConfig(Checked):
     the target side."""
     context: Count = 1024
     """Tokens in a window of a language model's packed text."""
+    vocabulary: str | None = None
+    """A vocabulary to use instead of training one: a SentencePiece model, a run, or a folder with Marian's source.spm,
+    target.spm and vocab.json."""
     vocabulary_size: Count = 37000
-    """Pieces in the vocabulary shared by both languages."""
+    """Pieces in the vocabulary shared by both languages, where it is trained."""
     vocabulary_model: Literal["bpe", "unigram", "char"] = "bpe"
     """SentencePiece algorithm; char: each character is a piece, at most `vocabulary_size` of them."""
     vocabulary_sample: Count = 2_000_000

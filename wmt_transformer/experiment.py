@@ -126,12 +126,13 @@ MAY_CHANGE = frozenset(
         "model.remat",
         "model.attention",
         "data.path",
+        "data.vocabulary",
         *(f"decode.{field.name}" for field in dataclasses.fields(DecodeConfig)),
         *(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig)),
     }
 )
 """Fields in which a resumed run may differ: they change how long and how it is watched, not what is learned.
-(The model's vocabulary size follows the data's, which may not differ.)"""
+(The model's vocabulary size follows the data's, which may not differ; nor may the content of a path.)"""
 LENGTH = frozenset({"train.steps", "train.epochs"})
 """When a run ends; where its learning rate falls to 0 by then, another end is another schedule."""
 

@@ -8,3 +8,5 @@ EOS = 2
 """Ends every sentence; what follows it in a row is another sentence."""
 UNKNOWN = 3
 """A piece that the vocabulary does not have; only imported vocabularies make it, ours fall back to bytes."""
+NAMES = {PAD: "<pad>", BOS: "<s>", EOS: "</s>", UNKNOWN: "<unk>"}
+"""Their pieces in SentencePiece's models and Marian's, by id, in the order of the ids."""

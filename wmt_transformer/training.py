@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmt_transformer import checkpoint_records, experiment
+from wmt_transformer import checkpoint_records, experiment, parent
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config
 from wmt_transformer.files import gone_if_failed, locked, whole_file
+from wmt_transformer.parent import Parent
 
 if TYPE_CHECKING:  # it brings JAX, whose threads must not start before `keep_freed_memory`
     from wmt_transformer.train.loop import Outcome
@@ -28,17 +29,28 @@ def silent(line: str) -> None:
     """Takes a line for people and says nothing."""
 
 
-def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, profile: bool = False) -> Outcome:
+def train(
+    config: Config,
+    workdir: Path,
+    say: Callable[[str], None] = silent,
+    profile: bool = False,
+    *,
+    start: str | Parent | None = None,
+) -> Outcome:
     """Trains the config's model in `workdir`, or goes on with the run that is there; returns how it ended.
 
     The folder is locked while it is trained in. Where several processes are connected (`train.hosts.start`), all of
-    them call this. Lines for people are given to `say` in process 0; `profile` traces a few steps.
+    them call this. Lines for people are given to `say` in process 0; `profile` traces a few steps. A new run starts
+    from the weights, architecture and vocabulary of the run `start` where one is given: RUN or RUN@CHECKPOINT, or a
+    Parent, which may say that the optimiser is kept.
 
-    Raises UserError for a corpus that cannot be used, and where the folder holds a run of another config or is in use.
+    Raises UserError for a corpus that cannot be used, and where the folder holds a run of another config or from
+    another start, or is in use.
     """
     from wmt_transformer.train.memory import keep_freed_memory
 
     keep_freed_memory()  # before JAX starts its threads
+    from wmt_transformer import checkpoint
     from wmt_transformer.data import fingerprint
     from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.evaluate.during_training import evaluation
@@ -47,6 +59,9 @@ def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, pr
 
     checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
     use_compilation_cache()
+    start = parent.named(start) if isinstance(start, str) else start
+    parent.check(workdir, start)
+    config = parent.inherited(config, workdir, start)
     check_attention(config.model)
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
@@ -55,6 +70,8 @@ def train(config: Config, workdir: Path, say: Callable[[str], None] = silent, pr
                 held.enter_context(locked(workdir))
             experiment.check_same_run(workdir, config)
             prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)
+            if (origin := start or parent.of(workdir)) and hosts.is_main() and not checkpoint.steps(workdir):
+                parent.begin(origin, workdir, config, say)
         found = fingerprint.of(prepared.folder)
         for name, digest in found.items():
             hosts.check_same(f"the prepared {name}", digest)

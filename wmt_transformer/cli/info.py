@@ -36,6 +36,7 @@ def screen(run: Summary) -> str:
     corpus = "text for a language model" if run.language_model else f"{run.source} to {run.target}"
     rows = {
         "run": f"{run.workdir}: {run.config}, family {run.family}",
+        **({"parent": run.parent} if run.parent else {}),
         "data": f"{run.corpus}, {corpus} ({run.data_bytes / 1e6:,.1f} MB prepared)",
         "model": _size(run),
         "steps": f"{run.step:,} of {run.steps:,}",

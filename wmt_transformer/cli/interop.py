@@ -89,7 +89,7 @@ def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None
 
     from wmt_transformer.data import embeddings
     from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-    from wmt_transformer.data.runs import load_vocabulary
+    from wmt_transformer.data.vocabulary_files import load_vocabulary
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)

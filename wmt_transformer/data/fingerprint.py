@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from wmt_transformer.config import UserError
+from wmt_transformer.data import vocabulary_files
 from wmt_transformer.data.manifest import MANIFEST, find_manifest
 
 Fingerprint = dict[str, str]
 """SHA-256 in hexadecimal under the names vocabulary and corpus."""
-VOCABULARY_FILES = ("vocabulary.model", "source.spm", "target.spm", "vocab.json", "target_vocab.json")
-"""Our own, and those of a model imported from Marian."""
 
 
 def of(folder: Path) -> Fingerprint:
@@ -25,8 +24,8 @@ def of(folder: Path) -> Fingerprint:
     The vocabulary is read; the digest of the corpus was stored when it was prepared. Raises UserError where there is
     no vocabulary.
     """
-    found = {"vocabulary": _of_files(folder, VOCABULARY_FILES)}
-    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+    found = {"vocabulary": _of_files(folder, vocabulary_files.FILES)}
+    if not any((folder / name).is_file() for name in vocabulary_files.FILES):
         raise UserError(f"there is no vocabulary in {folder}; `wmt-transformer prepare` makes one")
     if manifest := find_manifest(folder):
         # A folder that was prepared before digests were stored is read through.
@@ -37,7 +36,7 @@ def of(folder: Path) -> Fingerprint:
 def of_corpus(folder: Path) -> str:
     """Returns the digest of everything that was prepared but the vocabulary: tokens, and text to measure on."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    return _of_files(folder, [name for name in names if name not in (*VOCABULARY_FILES, MANIFEST)])
+    return _of_files(folder, [name for name in names if name not in (*vocabulary_files.FILES, MANIFEST)])
 
 
 def check(saved: Mapping[str, str], found: Mapping[str, str], what: str) -> None:

@@ -3,7 +3,7 @@
 Its manifest.json holds the settings that it was made with, the local files and a digest of the text that was read, and
 what the stage that made it wants to know later. Files that were moved, copied or touched are read again: what counts is
 their text. Where settings or text differ the folder is made anew, but never after the first checkpoint: its parameters
-belong to this vocabulary.
+belong to this vocabulary. A vocabulary that was given is known by its content, wherever it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wmt_transformer.config import DataConfig, UserError
+from wmt_transformer.data import vocabulary_files
 from wmt_transformer.data.text_digest import Split, digest_of
 from wmt_transformer.files import whole_folder, whole_path
 
@@ -55,9 +56,11 @@ def make(data: DataConfig, folder: Path, stage: Stage, report: Report, trained: 
     With `trained` there are checkpoints of what it holds: it is filled when it is missing, and never filled anew.
     Raises UserError, which names what differs, where it would have to be.
     """
-    recipe, manifest = _recipe(data, stage.files(data)), find_manifest(folder)
+    manifest = find_manifest(folder)
+    recipe = _recipe(data, stage.files(data), manifest["recipe"] if manifest else {})
     if manifest is not None:
         differing = _differing_settings(manifest["recipe"]["data"], recipe["data"])
+        differing += ["the vocabulary"] * (manifest["recipe"].get("vocabulary") != recipe["vocabulary"])
         if not differing:
             if _same_files(manifest["recipe"], recipe):
                 report(f"{folder} is up to date")
@@ -104,12 +107,18 @@ def _write(path: Path, manifest: Manifest) -> None:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 
-def _recipe(data: DataConfig, files: list[Path]) -> dict[str, Any]:
-    """Returns what the result depends on: settings, and size and time of the local files."""
+def _recipe(data: DataConfig, files: list[Path], was: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the result depends on: settings, size and time of the local files, and the vocabulary given."""
+    vocabulary = data.vocabulary and (
+        was.get("vocabulary")  # one that was taken over and is no longer there is not needed any more
+        if not Path(data.vocabulary).exists() and was.get("data", {}).get("vocabulary") == data.vocabulary
+        else vocabulary_files.digest(data.vocabulary)
+    )
     stats = {str(path): path.stat() for path in files}
     return {
         "format": FORMAT,
         "data": _settings(data),
+        "vocabulary": vocabulary,
         "files": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()},
     }
 
@@ -121,9 +130,10 @@ def _settings(data: DataConfig) -> dict[str, Any]:
 
 
 def _differing_settings(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns a line for each setting that differs; a path is none, since the text that is there counts."""
+    """Returns a line for each setting that differs; a path is none, since the content that is there counts."""
     was = {**_settings(DataConfig()), **was}  # a setting that was not there yet had its default
-    return [f"data.{k}: {was[k]!r} there, {now[k]!r} here" for k in now if k != "path" and was[k] != now[k]]
+    names = [name for name in now if name not in ("path", "vocabulary") and was[name] != now[name]]
+    return [f"data.{name}: {was[name]!r} there, {now[name]!r} here" for name in names]
 
 
 def _same_files(was: dict[str, Any], now: dict[str, Any]) -> bool:

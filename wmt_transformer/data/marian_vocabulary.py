@@ -6,17 +6,16 @@ own normalisation, so text goes to SentencePiece as it is.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from wmt_transformer.config import UserError
-from wmt_transformer.data.vocabulary import Vocabulary, up_to_eos
+from wmt_transformer.data.vocabulary import Vocabulary, joined, sampled, up_to_eos
 from wmt_transformer.special_tokens import EOS, UNKNOWN
 
 
@@ -72,10 +71,31 @@ class MarianVocabulary(Vocabulary):
         return [self._target_ids.get(piece, UNKNOWN) for piece in _marian_pieces(self._target, text)]
 
     def encode_all(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the ids [token] of many texts in the source language, EOS after each, and their lengths [text]."""
-        ids = [[*self.encode(text), EOS] for text in texts]
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
+        """Returns the ids [token] of many texts, EOS after each, and their lengths [text].
+
+        The texts are in the source and in the target language by turns.
+        """
+        return self._by_turns(texts, lambda processor, some: processor.encode(some, out_type=str))
+
+    def sample_all(self, texts: list[str], alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `encode_all` does, of texts that are cut at random (see `Vocabulary.sample_all`)."""
+        return self._by_turns(texts, lambda processor, some: sampled(processor, some, alpha, seed, out_type=str))
+
+    def _by_turns(
+        self, texts: list[str], cut: Callable[[Any, list[str]], list[list[str]]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        found: list[list[int]] = [[] for _ in texts]
+        for first, processor, ids in ((0, self._processor, self._source_ids), (1, self._target, self._target_ids)):
+            codes, rests = zip(*map(_code_and_text, texts[first::2]), strict=True) if texts[first::2] else ((), ())
+            found[first::2] = [
+                [*(ids.get(piece, UNKNOWN) for piece in (*code, *pieces)), EOS]
+                for code, pieces in zip(codes, cut(processor, list(rests)), strict=True)
+            ]
+        return joined(found)
+
+    def ids(self) -> dict[str, int]:
+        """Returns the id of every piece of the source language."""
+        return dict(self._source_ids)
 
     def piece(self, token: int) -> str:
         """Returns the piece of a target token's id."""
@@ -92,7 +112,12 @@ class MarianVocabulary(Vocabulary):
 
 
 def _marian_pieces(processor: Any, text: str) -> list[str]:
+    code, rest = _code_and_text(text)
+    return [*code, *processor.encode(rest, out_type=str)]
+
+
+def _code_and_text(text: str) -> tuple[list[str], str]:
+    """Returns the code that a text begins with, if any, and what comes after it."""
     text = text.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8
     end = text.find("<<") + 2 if text.startswith(">>") else 1
-    code = [text[:end]] if end > 1 else []
-    return [*code, *processor.encode(text[end:] if code else text, out_type=str)]
+    return ([text[:end]], text[end:]) if end > 1 else ([], text)

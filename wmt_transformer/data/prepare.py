@@ -19,19 +19,20 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import corpora, tokens, vocabulary
+from wmt_transformer.data import corpora, tokens, vocabulary, vocabulary_files
 from wmt_transformer.data.fingerprint import of_corpus
 from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
 from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
     languages = settings["source"], settings["target"]
     return Prepared(
         folder=folder,
-        vocabulary=Vocabulary.load(folder / "vocabulary.model"),
+        vocabulary=load_vocabulary(folder),
         train=TokenPairs.open(folder, "train", dtype),
         dev=TokenPairs.open(folder, "dev", dtype),
         dev_text=_text(folder, "dev", *languages),
@@ -128,23 +129,12 @@ def _build(
     if not any(chunk.keep.any() for chunk in chunks):
         raise UserError(f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side")
 
-    report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
-    most = max(data.vocabulary_sample // 2, 1)
-    symbols = corpora.symbols(data, (target for _, target in _sample(text, chunks, most)))
-    model = folder / "vocabulary.model"
-    words = vocabulary.train_fitting(
-        lambda: itertools.chain.from_iterable(_sample(text, chunks, most)),
-        model,
-        data.vocabulary_size,
-        data.vocabulary_model,
-        report,
-        symbols,
-    )
+    words = _vocabulary(data, folder, lambda: _sample(text, chunks, max(data.vocabulary_sample // 2, 1)), report)
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
 
     cores = processes or os.cpu_count() or 1
     report(f"cutting {sum(int(chunk.keep.sum()) for chunk in chunks):,} pairs into pieces, {cores} processes")
-    job = tokens.Job(str(model), str(text), data.max_length, data.max_length_ratio, dtype)
+    job = tokens.Job(str(folder), str(text), data.max_length, data.max_length_ratio, dtype)
     with contextlib.closing(tokens.encode(job, chunks, cores, report)) as encoded:
         trained = tokens.write(folder, "train", encoded)
     text.unlink()
@@ -160,6 +150,26 @@ def _build(
     statistics = {"train": counts, "tokens": sides, "vocabulary": len(words), **sizes}
     report(table(statistics))
     return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
+
+
+def _vocabulary(
+    data: DataConfig, folder: Path, sample: Callable[[], Iterator[list[str]]], report: Report
+) -> Vocabulary:
+    """Writes the vocabulary that was given, or trains one on a sample of the pairs."""
+    symbols = corpora.symbols(data, (target for _, target in sample()))
+    if data.vocabulary is not None:
+        words = vocabulary_files.adopt(data.vocabulary, folder, symbols)
+        report(f"taking over the vocabulary {data.vocabulary}, {len(words):,} pieces")
+        return words
+    report(f"training a vocabulary of {data.vocabulary_size:,} pieces")
+    return vocabulary.train_fitting(
+        lambda: itertools.chain.from_iterable(sample()),
+        folder / vocabulary_files.OURS,
+        data.vocabulary_size,
+        data.vocabulary_model,
+        report,
+        symbols,
+    )
 
 
 def _copy_text(data: DataConfig, split: corpora.Split, folder: Path, digest: TextDigest) -> int:

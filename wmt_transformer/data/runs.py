@@ -1,8 +1,7 @@
-"""The data of a run: pairs to translate or parse, or a language model's text, as its config says; its vocabulary."""
+"""The data of a run: pairs to translate or parse, or a language model's text, as its config says."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from wmt_transformer.config import Config
@@ -10,9 +9,7 @@ from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
 from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.manifest import Report
-from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.data.prepare import Prepared
-from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.experiment import is_language_model
 
 
@@ -28,9 +25,3 @@ def prepare_data(settings: Config, workdir: Path, report: Report) -> Prepared | 
 def _is_trained(workdir: Path) -> bool:
     """Tells whether a run has checkpoints, without Orbax and JAX: data are prepared before devices are looked for."""
     return any(path.name.isdigit() for name in ("checkpoints", "average") for path in (workdir / name).glob("*"))
-
-
-def load_vocabulary(folder: str | os.PathLike[str]) -> Vocabulary:
-    """Reads the vocabulary in a run's data folder, ours or Marian's. Raises UserError if there is none."""
-    marian = (Path(folder) / MarianVocabulary.FILES[-1]).is_file()
-    return MarianVocabulary.load(folder) if marian else Vocabulary.load(Path(folder) / "vocabulary.model")

@@ -19,6 +19,7 @@ import numpy as np
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 
 CHUNK = 8192
 """Pairs that a process encodes at a time."""
@@ -61,7 +62,8 @@ class Chunk(NamedTuple):
 class Job(NamedTuple):
     """What to do with every chunk; strings and numbers only, as it travels to other processes."""
 
-    vocabulary: str
+    folder: str
+    """where the vocabulary is"""
     text: str
     max_length: int
     max_length_ratio: float
@@ -108,7 +110,7 @@ def encode(
 ) -> Generator[Encoded, None, None]:
     """Yields every chunk encoded and filtered, in order. Raises UserError when a process dies."""
     if processes == 1 or len(chunks) <= 4:  # starting processes takes longer than this
-        words = Vocabulary.load(job.vocabulary)
+        words = load_vocabulary(job.folder)
         for chunk in chunks:
             yield _encode_chunk(words, job, chunk)
         return
@@ -172,7 +174,7 @@ def _start_worker(job: Job) -> None:
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
-    _worker = Vocabulary.load(job.vocabulary), job
+    _worker = load_vocabulary(job.folder), job
 
 
 def _work(chunk: Chunk) -> Encoded:

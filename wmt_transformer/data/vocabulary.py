@@ -13,6 +13,7 @@ text`, spaces and lines included (but U+2581, which comes back as a space).
 from __future__ import annotations
 
 import array
+import functools
 import io
 import itertools
 import os
@@ -53,8 +54,6 @@ class Vocabulary:
 
     def __init__(self, processor: Any):
         self._processor = processor
-        # Its scores are the merges' ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
-        self._is_bpe = processor.get_score(processor.get_piece_size() - 1).is_integer()
         self._cut: dict[str, bytes] = {}
         as_it_is = processor.piece_to_id("\n") != processor.unk_id()
         self._normalise = str if as_it_is else normalise
@@ -62,21 +61,12 @@ class Vocabulary:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
         """Reads the vocabulary that `train` wrote. Raises UserError if there is none, or it is none of ours."""
-        import sentencepiece
-
-        if not Path(path).exists():
-            raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
-        with open_binary(Path(path)) as file:
-            model = file.read()
-        try:
-            processor = sentencepiece.SentencePieceProcessor(model_proto=model or b"\0")
-        except RuntimeError as error:
-            raise UserError(f"{path} is not a SentencePiece model; delete it and prepare again") from error
+        _, processor = read_model(path)
         found = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
         if found != (PAD, BOS, EOS, UNKNOWN):
             raise UserError(
                 f"{path} is another program's SentencePiece model: PAD, BOS, EOS, UNKNOWN are {found} there, and "
-                f"{(PAD, BOS, EOS, UNKNOWN)} here; prepare makes one"
+                f"{(PAD, BOS, EOS, UNKNOWN)} here; prepare takes it over with --data.vocabulary {path}"
             )
         return cls(processor)
 
@@ -97,10 +87,8 @@ class Vocabulary:
         Byte pairs are never merged over a space, and most words occurred before: each is cut once and remembered.
         (A unigram model weighs whole sentences: cut word by word, one in 40,000 came out otherwise.)
         """
-        if not self._is_bpe:
-            ids = self._processor.encode(texts, add_eos=True)
-            lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-            return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
+        if not self._words_are_apart:
+            return joined(self._processor.encode(texts, add_eos=True))
         words = " \n ".join([*texts, ""]).split(" ")  # no word is a line break: that is where a text ends
         if len(self._cut) > MOST_WORDS:
             self._cut = {}
@@ -112,6 +100,22 @@ class Vocabulary:
             self._cut |= {"\n": array.array("i", [EOS]).tobytes(), "": b""}
         tokens = np.frombuffer(b"".join(map(self._cut.__getitem__, words)), np.int32)
         return tokens, np.diff(np.flatnonzero(tokens == EOS) + 1, prepend=0)
+
+    def sample_all(self, texts: list[str], alpha: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what `encode_all` does, of texts that are cut at random: by one seed always in the same way.
+
+        With byte pairs `alpha` is the probability that a merge is skipped, with a unigram model the exponent on the
+        probability of a segmentation. The pieces of a text join to the same text.
+        """
+        return joined(sampled(self._processor, texts, alpha, seed, add_eos=True))
+
+    @functools.cached_property
+    def _words_are_apart(self) -> bool:
+        """Tells whether the pieces of a text are those of its words: where byte pairs are merged, but over no space."""
+        # Scores of merges are their ranks, 0, -1, -2, …; those of a unigram model are logarithms of probabilities.
+        ranked = self._processor.get_score(len(self) - 1).is_integer()
+        over_a_space = any("\u2581" in self._processor.id_to_piece(token)[1:] for token in range(len(self)))
+        return ranked and not over_a_space and self._processor.encode("a a") == 2 * self._processor.encode("a")
 
     def ids(self) -> dict[str, int]:
         """Returns the id of every piece."""
@@ -128,6 +132,36 @@ class Vocabulary:
     def decode(self, ids: Iterable[int] | np.ndarray) -> str:
         """Returns the text up to the first EOS, without PAD and BOS."""
         return self._processor.decode(up_to_eos(ids))
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[bytes, Any]:
+    """Returns the bytes of a SentencePiece model and its processor. Raises UserError if there is none."""
+    import sentencepiece
+
+    if not Path(path).exists():
+        raise UserError(f"there is no vocabulary at {path}; `wmt-transformer prepare` makes one")
+    with open_binary(Path(path)) as file:
+        model = file.read()
+    try:
+        return model, sentencepiece.SentencePieceProcessor(model_proto=model or b"\0")
+    except RuntimeError as error:
+        raise UserError(f"{path} is not a SentencePiece model; choose another, or prepare again") from error
+
+
+def sampled(processor: Any, texts: Sequence[str], alpha: float, seed: int, **options: Any) -> list[Any]:
+    """Returns each text as SentencePiece cuts it at random."""
+    import sentencepiece
+
+    # A thread's generator begins with the seed when it first draws; here that is one thread, a new one for every call.
+    sentencepiece.set_random_generator_seed(seed % 2**32)
+    sampling = {"enable_sampling": True, "alpha": alpha, "nbest_size": -1, "num_threads": 1}
+    return processor.encode(list(texts), **sampling, **options)
+
+
+def joined(ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids [token] of many texts, one after the other, and their lengths [text]."""
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
 
 
 def up_to_eos(ids: Iterable[int] | np.ndarray) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.experiment import run_config
 from wmt_transformer.model import dense
 

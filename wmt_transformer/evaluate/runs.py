@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer import checkpoint, experiment
+from wmt_transformer import checkpoint, experiment, parent
 from wmt_transformer.config import ComputeDtype, Config, UserError
 from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
@@ -181,7 +181,8 @@ def text_scores(
 def description(workdir: Path, which: str | int | None, split: str, decoding: Decoding = Decoding()) -> dict[str, Any]:
     """Returns what a report says of the run that its scores belong to.
 
-    `changed` are the settings in which it differs from the shipped config of its name and family.
+    `changed` are the settings in which it differs from the shipped config of its name and family; `parent` is the run
+    that it started from, if any.
     """
     settings = run_config(workdir)
     folder, step = checkpoint.resolve(workdir, which)
@@ -195,6 +196,7 @@ def description(workdir: Path, which: str | int | None, split: str, decoding: De
         "config": settings.name,
         "family": settings.family,
         "changed": _changed(settings),
+        **({"parent": str(found)} if (found := parent.of(workdir)) else {}),
         "source": settings.data.source,
         "target": settings.data.target,
         "split": split,

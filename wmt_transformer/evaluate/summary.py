@@ -10,7 +10,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer import checkpoint
+from wmt_transformer import checkpoint, parent
 from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.train import metrics
 
@@ -30,6 +30,8 @@ class Summary:
     workdir: str
     config: str
     family: str
+    parent: str | None
+    """The run and checkpoint that it started from."""
     corpus: str
     language_model: bool
     source: str
@@ -80,6 +82,7 @@ def summary(workdir: Path) -> Summary:
         workdir=str(workdir),
         config=settings.name,
         family=settings.family,
+        parent=None if (found := parent.of(workdir)) is None else str(found),
         corpus=settings.data.corpus,
         language_model=is_language_model(settings),
         source=settings.data.source,

@@ -26,7 +26,7 @@ from flax import traverse_util
 
 from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.runs import load_vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.model.layers import sinusoids
 from wmt_transformer.special_tokens import BOS, EOS, UNKNOWN

@@ -29,9 +29,8 @@ from wmt_transformer.experiment import to_json
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_folder, marian_table
 from wmt_transformer.interop.marian_folder import Json, Search
-from wmt_transformer.interop.marian_table import NAMES
 from wmt_transformer.model.transformer import Transformer
-from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
+from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 _SILENT = -1e4  # a bias beside which any other logit takes the whole probability
 

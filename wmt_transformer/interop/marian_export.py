@@ -21,13 +21,13 @@ from typing import Any
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian_folder import ACTIVATIONS, Json, write_json
-from wmt_transformer.interop.marian_table import NAMES, NORM_EPSILON
-from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
+from wmt_transformer.interop.marian_table import NORM_EPSILON
+from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 _FILES = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"}
 _FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE}

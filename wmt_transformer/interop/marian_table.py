@@ -13,12 +13,9 @@ import numpy as np
 from flax import traverse_util
 
 from wmt_transformer.config import ModelConfig
-from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 NORM_EPSILON = 1e-5
 """What their layer norm adds to the variance, always."""
-NAMES = {PAD: "<pad>", BOS: "<s>", EOS: "</s>", UNKNOWN: "<unk>"}
-"""Their special pieces, by our ids."""
 SETTINGS = [
     ("num_layers", "encoder_layers"),
     ("num_heads", "encoder_attention_heads"),

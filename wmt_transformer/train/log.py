@@ -61,7 +61,7 @@ class Log:
         self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
         self._warned = False
         self._rate = schedule(config.train, config.model.d_model)
-        self.evaluations: list[dict[str, Any]] = [] if self._muted else metrics.evaluations(workdir)
+        self.history: list[dict[str, Any]] = [] if self._muted else metrics.evaluations(workdir)
         """What every evaluation so far measured, oldest first."""
 
     def __enter__(self) -> Log:

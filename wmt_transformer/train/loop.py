@@ -79,7 +79,7 @@ def train(
         step = Timed(make_train_step(model, update, settings, mesh))
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         with Log(config, workdir, first, row_slice(mesh)[1], profile) as log:
-            patience = Patience(log.evaluations, settings.patience, settings.patience_measure)
+            patience = Patience(log.history, settings.patience, settings.patience_measure)
             done, ended = patience.is_over(), stop.agreed(first)
             log.begin(trained, parameters, said)
             stream = prefetch(batches, first, max(settings.steps - first, 1))

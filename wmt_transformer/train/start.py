@@ -53,7 +53,8 @@ def _restored(
         if loaded is None:
             said.append(f"{damage}; trying the one before")
             continue
-        return _as_state(newest, loaded, update, shapes), [*said, f"resuming at step {newest}"]
+        anew = "" if "optimizer" in loaded else ", the optimiser anew"
+        return _as_state(newest, loaded, update, shapes), [*said, f"resuming at step {newest}{anew}"]
     if said:
         raise Broken(f"none of the {len(said)} checkpoints can be read; the newest: {said[0]}")
     return None, said

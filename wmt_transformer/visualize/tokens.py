@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data import phrasebook
-from wmt_transformer.data.runs import load_vocabulary
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:

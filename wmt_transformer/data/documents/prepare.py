@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import vocabulary
+from wmt_transformer.data import vocabulary, vocabulary_files
 from wmt_transformer.data.corpora.corpus import Split
 from wmt_transformer.data.documents import corpora as documents
 from wmt_transformer.data.documents.windows import TokenStream
@@ -24,6 +24,7 @@ from wmt_transformer.data.fingerprint import of_corpus
 from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
 from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.special_tokens import EOS
 
 
@@ -63,7 +64,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> PreparedText:
     manifest = read_manifest(folder)
     train, dev = (TokenStream.open(folder, split, manifest["dtype"]) for split in ("train", "dev"))
     dev_text, test_text = (json.loads((folder / f"{split}.json").read_text("utf-8")) for split in ("dev", "test"))
-    words = Vocabulary.load(folder / "vocabulary.model")
+    words = load_vocabulary(folder)
     return PreparedText(folder, words, train, dev, dev_text, test_text, manifest["statistics"])
 
 
@@ -86,16 +87,7 @@ def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
     if not counts["documents"]:
         raise UserError(f"{data.corpus} has no training text: its files hold nothing but white space")
 
-    report(f"training a vocabulary of {data.vocabulary_size:,} pieces on {counts['bytes']:,} bytes of text")
-    model = folder / "vocabulary.model"
-    words = vocabulary.train_fitting(
-        lambda: _sample(documents.load(data, "train"), counts["lines"], data.vocabulary_sample),
-        model,
-        data.vocabulary_size,
-        data.vocabulary_model,
-        report,
-        lines=True,
-    )
+    words = _vocabulary(data, folder, counts, report)
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
     counts["tokens"] = _write(folder / "train.tokens", words, documents.load(data, "train"), dtype)
     dev_tokens = _write(folder / "dev.tokens", words, iter(texts["dev"]), dtype)
@@ -113,6 +105,23 @@ def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
         f"{statistics['dev_bytes']:,} bytes to measure on"
     )
     return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
+
+
+def _vocabulary(data: DataConfig, folder: Path, counts: dict[str, int], report: Report) -> Vocabulary:
+    """Writes the vocabulary that was given, or trains one on a sample of the lines."""
+    if data.vocabulary is not None:
+        words = vocabulary_files.adopt(data.vocabulary, folder, lines=True)
+        report(f"taking over the vocabulary {data.vocabulary}, {len(words):,} pieces")
+        return words
+    report(f"training a vocabulary of {data.vocabulary_size:,} pieces on {counts['bytes']:,} bytes of text")
+    return vocabulary.train_fitting(
+        lambda: _sample(documents.load(data, "train"), counts["lines"], data.vocabulary_sample),
+        folder / vocabulary_files.OURS,
+        data.vocabulary_size,
+        data.vocabulary_model,
+        report,
+        lines=True,
+    )
 
 
 def _sample(texts: Iterator[str], lines: int, most: int) -> Iterator[str]:
