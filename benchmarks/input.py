@@ -105,9 +105,9 @@ def text_rates(data: DataConfig, folder: Path) -> dict[str, float]:
     pairs = len(sides) / 2
     words = sum(side.count(" ") + 1 for side in sides) / len(sides)
     return {
-        "pairs": counts["read"],
+        "pairs": counts[0]["read"],
         "words_per_side": words,
-        "read_pairs_per_second": counts["read"] / read,
+        "read_pairs_per_second": counts[0]["read"] / read,
         "cut_pairs_per_second": pairs / cut,
         "sentencepiece_pairs_per_second": pairs / alone,
     }

@@ -27,7 +27,7 @@ class FakePairs:
     def __len__(self) -> int:
         return len(self.source_lengths)
 
-    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def pair(self, index: int, draw: int = 0) -> tuple[np.ndarray, np.ndarray]:
         source = np.full(self.source_lengths[index], 10 + index, np.uint32)
         target = np.full(self.target_lengths[index], 10 + index, np.uint32)
         source[-1] = target[-1] = EOS

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from wmt_transformer.ranges import AtLeastZero, Count, CountOrZero, Positive, Share, Size, kinds, mistake
+from wmt_transformer.ranges import AtLeastOne, AtLeastZero, Count, CountOrZero, Positive, Share, Size, kinds, mistake
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
@@ -136,9 +136,18 @@ class DataConfig(Checked):
     tenth of each training file."""
     test_files: tuple[str, ...] = ()
     """corpus = files or trees: the test set, in the same form."""
+    more_corpora: tuple[str, ...] = ()
+    """Corpora to train on besides `corpus`: NAME, NAME=FOLDER or files=FILE[,FILE], with :SOURCE-TARGET after it where
+    its languages are others, as in `tatoeba:en-fr`. Development and test sets are those of `corpus`."""
     train_weights: tuple[AtLeastZero, ...] = ()
-    """Treebanks: how often an epoch repeats the trees of the corpus itself, then those of each of `train_files`;
-    (): once each."""
+    """How often an epoch has the pairs of `corpus`, then those of each of `more_corpora`; (): once each. Treebanks: the
+    trees of the corpus itself, then those of each of `train_files`."""
+    temperature: AtLeastOne = 1.0
+    """Several corpora: small ones are repeated as if all were sampled in proportion to size ** (1 / temperature); 1:
+    not at all. Weights count besides."""
+    tags: tuple[str, ...] = ()
+    """A word before every source of `corpus`, then of each of `more_corpora`, which is one piece of the vocabulary:
+    `>>de<<` names the target language of a model that knows several; '': none."""
     train_pairs: Count | None = None
     """Use at most this many training pairs (phrasebook: generate this many)."""
     tree_leaves: Literal["XX", "numbers"] = "XX"
@@ -157,6 +166,12 @@ class DataConfig(Checked):
     """SentencePiece algorithm; char: each character is a piece, at most `vocabulary_size` of them."""
     vocabulary_sample: Count = 2_000_000
     """Train the vocabulary on at most this many sentences, spread evenly over the corpus."""
+    subword_sampling: Share = 0.0
+    """Training pairs are cut at random: a vocabulary of byte pairs skips each merge with this probability (BPE-dropout;
+    Provilkov et al. 2020 take 0.1), a unigram one draws a segmentation in proportion to its probability to this power
+    (Kudo 2018 takes 0.2); 0: always cut the same way."""
+    subword_samples: Count = 8
+    """Segmentations drawn of each training pair; an epoch has one of them, the next epoch the next."""
     max_length: Count = 256
     """Drop training pairs with more pieces than this on either side, end-of-sentence included."""
     max_length_ratio: Positive = 9.0

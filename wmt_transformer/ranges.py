@@ -41,6 +41,7 @@ CountOrZero = Annotated[int, Range(0, MOST, below_high=False)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above_low=True)]
 AtLeastZero = Annotated[float, Range(0)]
+AtLeastOne = Annotated[float, Range(1)]
 Size = Annotated[int, Range(1, MOST, below_high=False)] | Literal[-1]
 
 

@@ -37,12 +37,14 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class Pairs(Protocol):
-    """What batches are made of; `tokens.TokenPairs` is the real one."""
+    """What batches are made of: `tokens.TokenPairs`, or a `mixture.Mixture` of several corpora."""
 
     source_lengths: np.ndarray
     target_lengths: np.ndarray
 
-    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def pair(self, index: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (source ids, target ids), at most as long as the lengths say; which may depend on the draw."""
+        ...
 
 
 @runtime_checkable
@@ -79,7 +81,7 @@ class Batches:
       real_token_share: share of real tokens in all slots of an epoch, source and target.
 
     Args:
-      pairs: sentence pairs with their lengths, EOS included.
+      pairs: sentence pairs with their lengths, EOS included; each epoch asks for the next draw of them.
       source_tokens, target_tokens: slots in a global batch, at most; a pair that is longer than the budget
         still gets a batch of `multiple` rows.
       num_shapes: at most this many different shapes.
@@ -139,7 +141,7 @@ class Batches:
             source_end, target_end = 0, 0
             for pair in members:
                 if pair >= 0:
-                    source_ids, target_ids = self._pairs.pair(pair)
+                    source_ids, target_ids = self._pairs.pair(pair, self._seed + epoch)
                     source_begin, source_end = source_end, source_end + len(source_ids)
                     target_begin, target_end = target_end, target_end + len(target_ids)
                     source[row, source_begin:source_end] = source_ids

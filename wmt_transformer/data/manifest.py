@@ -12,13 +12,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import vocabulary_files
-from wmt_transformer.data.text_digest import Split, digest_of
+from wmt_transformer.data.text_digest import digest_of
 from wmt_transformer.files import whole_folder, whole_path
 
 FORMAT = 1
@@ -39,8 +38,8 @@ class Stage(NamedTuple):
 
     files: Callable[[DataConfig], list[Path]]
     """Returns the local files that a corpus is read from, as far as they exist."""
-    load: Callable[[DataConfig, Split], Iterable[str | tuple[str, str]]]
-    """Yields the texts or pairs of a split."""
+    texts: Callable[[DataConfig], Iterable[tuple[str, Iterable[str | tuple[str, str]]]]]
+    """Yields the texts or pairs of every split, with its name."""
     build: Callable[[Path], Manifest]
     """Fills an empty folder and returns what to remember: at least `text` and `corpus`."""
 
@@ -66,7 +65,7 @@ def make(data: DataConfig, folder: Path, stage: Stage, report: Report, trained: 
                 report(f"{folder} is up to date")
                 return
             report(f"{folder} was made from files that have moved or changed: reading their text again")
-            if digest_of(partial(stage.load, data)) == manifest.get("text"):
+            if digest_of(stage.texts(data)) == manifest.get("text"):
                 _write(folder / MANIFEST, {**manifest, "recipe": recipe})
                 report(f"{folder} is up to date: the text is the same")
                 return

@@ -29,6 +29,7 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, tokens, vocabulary, vocabulary_files
 from wmt_transformer.data.fingerprint import of_corpus
 from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
+from wmt_transformer.data.mixture import Mixture, weights_of
 from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
@@ -41,13 +42,14 @@ class Prepared:
 
     folder: Path
     vocabulary: Vocabulary
-    train: TokenPairs
+    train: TokenPairs | Mixture
     dev: TokenPairs
     dev_text: list[tuple[str, str]]
     """Raw (source, target) sentences."""
     test_text: list[tuple[str, str]]
     statistics: dict[str, Any]
-    """Pairs read, kept and dropped by reason, tokens of each side, sentences of dev and test."""
+    """Pairs read, kept and dropped by reason, tokens of each side, sentences of dev and test; where there are several
+    corpora, the pairs of each and how often an epoch has them."""
 
 
 def prepare(
@@ -66,7 +68,7 @@ def prepare(
 
     Raises UserError for whatever is wrong with the corpus, and when the disk is full; `folder` is then as it was.
     """
-    stage = Stage(corpora.files, corpora.load, lambda building: _build(data, building, report, processes))
+    stage = Stage(corpora.files, corpora.texts, lambda building: _build(data, building, report, processes))
     make(data, Path(folder), stage, report, trained)
     return open_prepared(folder)
 
@@ -77,10 +79,13 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
     manifest = read_manifest(folder)
     dtype, settings = manifest["dtype"], manifest["recipe"]["data"]
     languages = settings["source"], settings["target"]
+    train = TokenPairs.open(folder, "train", dtype, manifest.get("samples", 1))
+    if several := manifest["statistics"].get("corpora"):
+        train = Mixture(train, [one["kept"] for one in several], [one["weight"] for one in several])
     return Prepared(
         folder=folder,
         vocabulary=load_vocabulary(folder),
-        train=TokenPairs.open(folder, "train", dtype),
+        train=train,
         dev=TokenPairs.open(folder, "dev", dtype),
         dev_text=_text(folder, "dev", *languages),
         test_text=_text(folder, "test", *languages),
@@ -89,7 +94,7 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
 
 
 def table(statistics: dict[str, Any]) -> str:
-    """Returns a table of what was kept and dropped, and why."""
+    """Returns a table of what was kept and dropped, and why: of all training pairs, then of each corpus."""
     import io
 
     from rich.console import Console
@@ -104,6 +109,15 @@ def table(statistics: dict[str, Any]) -> str:
     output = io.StringIO()
     console = Console(file=output, width=110)
     console.print(rows)
+    if several := statistics.get("corpora"):
+        rows = Table("corpus")
+        for name in (*train, "weight", "share of an epoch"):
+            rows.add_column(name.replace("_", " "), justify="right")
+        epoch = sum(one["kept"] * one["weight"] for one in several)
+        for one in several:
+            share = one["kept"] * one["weight"] / epoch
+            rows.add_row(one["name"], *(f"{one[name]:,}" for name in train), f"{one['weight']:.4g}", f"{share:.1%}")
+        console.print(rows)
     sides = statistics["tokens"]
     console.print(
         f"{statistics['vocabulary']:,} pieces; {sides['source']:,} source and {sides['target']:,} target "
@@ -126,30 +140,32 @@ def _build(
     sizes = {split: _copy_text(data, split, folder, digest) for split in ("dev", "test")}
     text = folder / "train.tsv"
     counts, chunks = _normalise_train(data, text, report, digest)
-    if not any(chunk.keep.any() for chunk in chunks):
-        raise UserError(f"{data.corpus} has no training pairs: read {counts['read']:,}, all with an empty side")
-
     words = _vocabulary(data, folder, lambda: _sample(text, chunks, max(data.vocabulary_sample // 2, 1)), report)
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
 
     cores = processes or os.cpu_count() or 1
     report(f"cutting {sum(int(chunk.keep.sum()) for chunk in chunks):,} pairs into pieces, {cores} processes")
-    job = tokens.Job(str(folder), str(text), data.max_length, data.max_length_ratio, dtype)
+    samples = data.subword_samples if data.subword_sampling else 1
+    limits = data.max_length, data.max_length_ratio
+    job = tokens.Job(str(folder), str(text), *limits, dtype, data.subword_sampling, samples)
     with contextlib.closing(tokens.encode(job, chunks, cores, report)) as encoded:
         trained = tokens.write(folder, "train", encoded)
     text.unlink()
-    counts |= {"too_long": trained.too_long, "length_ratio": trained.length_ratio, "kept": trained.kept}
-    if not counts["kept"]:
-        raise UserError(f"no training pair is left: {counts}; look at --data.max-length and --data.max-length-ratio")
+    for number, one in enumerate(counts):
+        part = trained.get(number, tokens.Written())
+        one |= {"too_long": part.too_long, "length_ratio": part.length_ratio, "kept": part.kept}
+    statistics = _statistics(data, counts)
     spell = corpora.spelling(data)
     pairs = _text(folder, "dev", data.source, data.target)
     dev = [map(normalise, spell(*pair)) for pair in pairs]
     tokens.write(folder, "dev", [tokens.encode_pairs(words, dev, dtype)])
 
-    sides = {"source": trained.source_tokens, "target": trained.target_tokens}
-    statistics = {"train": counts, "tokens": sides, "vocabulary": len(words), **sizes}
+    parts = trained.values()
+    sides = {"source": sum(one.source_tokens for one in parts), "target": sum(one.target_tokens for one in parts)}
+    statistics |= {"tokens": sides, "vocabulary": len(words), **sizes}
     report(table(statistics))
-    return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
+    made = {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "samples": samples}
+    return {**made, "statistics": statistics}
 
 
 def _vocabulary(
@@ -170,6 +186,28 @@ def _vocabulary(
         report,
         symbols,
     )
+
+
+def _statistics(data: DataConfig, counts: list[dict[str, int]]) -> dict[str, Any]:
+    """Returns how many pairs were kept and dropped, and how often an epoch has those of each corpus.
+
+    Raises UserError where nothing is left, of all corpora or of one.
+    """
+    total = {name: sum(one[name] for one in counts) for name in counts[0]}
+    names = [data.corpus, *data.more_corpora]
+    for name, one in zip(names, counts, strict=True):
+        if not one["kept"]:
+            which = "" if len(names) == 1 else f" of corpus {name}"
+            hint = "look at --data.max-length and --data.max-length-ratio"
+            raise UserError(f"no training pair{which} is left: {one}; {hint}")
+    several = len(names) > 1 or (data.train_weights and data.target != "tree")
+    if not several:
+        return {"train": total}
+    weights = weights_of([one["kept"] for one in counts], data.train_weights, data.temperature)
+    if not any(round(one["kept"] * weight) for one, weight in zip(counts, weights, strict=True)):
+        raise UserError(f"data.train_weights leave no training pair of {total['kept']:,}; give larger ones")
+    each = [{"name": n, **one, "weight": w} for n, one, w in zip(names, counts, weights, strict=True)]
+    return {"train": total, "corpora": each}
 
 
 def _copy_text(data: DataConfig, split: corpora.Split, folder: Path, digest: TextDigest) -> int:
@@ -197,33 +235,42 @@ def _one_line(text: str) -> str:
 
 def _normalise_train(
     data: DataConfig, path: Path, report: Report, digest: TextDigest
-) -> tuple[dict[str, int], list[Chunk]]:
-    """Writes normalised pairs as lines source<TAB>target; returns counts so far, and the file's chunks."""
-    counts: dict[str, int] = dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0)
-    hashes, starts, position, spell = array.array("Q"), [], 0, corpora.spelling(data)
+) -> tuple[list[dict[str, int]], list[Chunk]]:
+    """Writes normalised pairs as lines source<TAB>target, one corpus after the other; returns the counts so far of
+    each corpus, and the file's chunks."""
+    counts: list[dict[str, int]] = []
+    hashes, starts, position = array.array("Q"), [], 0
     with open(path, "wb", buffering=1 << 20) as file:
-        for source, target in digest.through("train", corpora.load(data, "train")):
-            counts["read"] += 1
-            if counts["read"] % 1_000_000 == 0:
-                report(f"read {counts['read']:,} pairs")
-            source, target = map(normalise, spell(source, target))
-            if not source or not target:
-                counts["empty"] += 1
-                continue
-            line = f"{source}\t{target}\n".encode()
-            if len(hashes) % CHUNK == 0:
-                starts.append(position)
-            hashes.append(int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "little"))
-            file.write(line)
-            position += len(line)
+        for number, member in enumerate(corpora.members(data)):
+            counts.append(dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0))
+            spell, first = corpora.spelling(member), len(hashes)
+            pairs = digest.through(corpora.train_name(number + 1), corpora.load(member, "train"))
+            for source, target in pairs:
+                counts[-1]["read"] += 1
+                if counts[-1]["read"] % 1_000_000 == 0:
+                    report(f"read {counts[-1]['read']:,} pairs")
+                source, target = map(normalise, spell(source, target))
+                if not source or not target:
+                    counts[-1]["empty"] += 1
+                    continue
+                line = f"{source}\t{target}\n".encode()
+                if (len(hashes) - first) % CHUNK == 0:
+                    starts.append((position, len(hashes), number))
+                hashes.append(int.from_bytes(hashlib.blake2b(line, digest_size=8).digest(), "little"))
+                file.write(line)
+                position += len(line)
+            if len(hashes) == first:
+                raise UserError(
+                    f"{member.corpus} has no training pairs: read {counts[-1]['read']:,}, all with an empty side"
+                )
     keep = np.ones(len(hashes), bool)
-    if data.deduplicate:
-        keep = _first_occurrences(np.frombuffer(hashes, np.uint64)) if len(hashes) else keep
-        counts["duplicate"] = int((~keep).sum())
-    return counts, [
-        Chunk(start, end - start, keep[index * CHUNK : (index + 1) * CHUNK])
-        for index, (start, end) in enumerate(itertools.pairwise([*starts, position]))
-    ]
+    if data.deduplicate and len(hashes):
+        keep = _first_occurrences(np.frombuffer(hashes, np.uint64))
+    chunks = []
+    for (start, line, number), (end, next_line, _) in itertools.pairwise([*starts, (position, len(hashes), -1)]):
+        chunks.append(Chunk(start, end - start, keep[line:next_line], number))
+        counts[number]["duplicate"] += int((~chunks[-1].keep).sum())
+    return counts, chunks
 
 
 def _first_occurrences(hashes: np.ndarray) -> np.ndarray:

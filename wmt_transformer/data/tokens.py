@@ -4,11 +4,16 @@ Tokens are in one file, pair by pair, source before target, EOS at the end of ea
 the vocabulary allows; a second file holds where each side starts. Reading a pair touches one place on the
 disk. The text is cut into chunks of `CHUNK` lines, which processes take in turn; results are written in order,
 so the arrays are the same for any number of processes.
+
+Where pairs are cut at random (BPE-dropout, unigram sampling) several segmentations of each are drawn here, one after
+the other, and an epoch has one of them. So batches stay a pure function of (seed, step), their shapes can be planned,
+and training does not wait for SentencePiece, whose draws have no seed of their own for each sentence. The price:
+cutting takes this many times as long, and the disk as much room; a pair's room in a batch is that of its longest one.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,26 +33,31 @@ CHUNK = 8192
 class TokenPairs:
     """Sentence pairs as token ids on disk, EOS at the end of each side; `pairs.pair(i)` reads one."""
 
-    def __init__(self, tokens: np.ndarray, offsets: np.ndarray):
-        """Takes all tokens [token], pair by pair, source before target, and offsets [2 * pairs + 1]."""
-        self._tokens, self._offsets = tokens, offsets
-        lengths = np.diff(offsets).astype(np.int32).reshape(-1, 2)
+    def __init__(self, tokens: np.ndarray, offsets: np.ndarray, samples: int = 1):
+        """Takes all tokens [token], pair by pair, source before target, and offsets [2 * samples * pairs + 1].
+
+        There are `samples` segmentations of each pair; lengths are those of the longest.
+        """
+        self._tokens, self._offsets, self._samples = tokens, offsets, samples
+        lengths = np.diff(offsets).astype(np.int32).reshape(-1, samples, 2).max(axis=1)
         self.source_lengths = np.ascontiguousarray(lengths[:, 0])
         self.target_lengths = np.ascontiguousarray(lengths[:, 1])
 
     @classmethod
-    def open(cls, folder: Path, name: str, dtype: str) -> TokenPairs:
+    def open(cls, folder: Path, name: str, dtype: str, samples: int = 1) -> TokenPairs:
         """Maps what `write` wrote into memory."""
         # Plain arrays that view the mapping: slices of np.memmap itself are several times slower.
         tokens = np.asarray(np.memmap(folder / f"{name}.tokens", dtype, mode="r"))
-        return cls(tokens, np.asarray(np.memmap(folder / f"{name}.offsets", np.int64, mode="r")))
+        return cls(tokens, np.asarray(np.memmap(folder / f"{name}.offsets", np.int64, mode="r")), samples)
 
     def __len__(self) -> int:
         return len(self.source_lengths)
 
-    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (source ids, target ids), each ending with EOS."""
-        start, middle, end = self._offsets[2 * index : 2 * index + 3].tolist()
+    def pair(self, index: int, draw: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (source ids, target ids), each ending with EOS, as segmentation `draw` has them; after the last comes
+        the first again."""
+        first = 2 * (index * self._samples + draw % self._samples)
+        start, middle, end = self._offsets[first : first + 3].tolist()
         return self._tokens[start:middle], self._tokens[middle:end]
 
 
@@ -57,6 +67,8 @@ class Chunk(NamedTuple):
     start: int
     size: int
     keep: np.ndarray
+    corpus: int = 0
+    """The number of the corpus that they are from."""
 
 
 class Job(NamedTuple):
@@ -68,6 +80,10 @@ class Job(NamedTuple):
     max_length: int
     max_length_ratio: float
     dtype: str
+    sampling: float = 0.0
+    """as data.subword_sampling; 0: each pair is cut once"""
+    samples: int = 1
+    """segmentations of each pair"""
 
 
 class Encoded(NamedTuple):
@@ -76,19 +92,21 @@ class Encoded(NamedTuple):
     tokens: np.ndarray
     """[token] of the pairs kept"""
     lengths: np.ndarray
-    """[2 * pair], EOS included"""
+    """[2 * samples * pair], EOS included"""
+    samples: int = 1
     too_long: int = 0
     length_ratio: int = 0
+    corpus: int = 0
 
 
 class Written(NamedTuple):
-    """How many pairs were kept and dropped, by reason, and how many tokens they have."""
+    """How many pairs were kept and dropped, by reason, and their tokens: the mean of its samples."""
 
-    kept: int
-    too_long: int
-    length_ratio: int
-    source_tokens: int
-    target_tokens: int
+    kept: int = 0
+    too_long: int = 0
+    length_ratio: int = 0
+    source_tokens: int = 0
+    target_tokens: int = 0
 
 
 def read_chunk(path: Path | str, chunk: Chunk) -> list[list[str]]:
@@ -139,31 +157,47 @@ def encode(
                 future.cancel()
 
 
-def write(folder: Path, name: str, encoded: Iterable[Encoded]) -> Written:
-    """Writes `name`.tokens and `name`.offsets, and counts."""
-    position, kept, too_long, length_ratio, sides = 0, 0, 0, 0, np.zeros(2, np.int64)
+def write(folder: Path, name: str, encoded: Iterable[Encoded]) -> dict[int, Written]:
+    """Writes `name`.tokens and `name`.offsets, and counts for each corpus."""
+    position = 0
+    counts: defaultdict[int, Written] = defaultdict(Written)
     with open(folder / f"{name}.tokens", "wb") as tokens, open(folder / f"{name}.offsets", "wb") as offsets:
         offsets.write(np.zeros(1, np.int64).tobytes())
         for part in encoded:
             tokens.write(part.tokens.tobytes())
             offsets.write((position + np.cumsum(part.lengths, dtype=np.int64)).tobytes())
             position += len(part.tokens)
-            kept += len(part.lengths) // 2
-            sides += part.lengths.reshape(-1, 2).sum(axis=0)
-            too_long += part.too_long
-            length_ratio += part.length_ratio
-    return Written(kept, too_long, length_ratio, int(sides[0]), int(sides[1]))
+            pairs = len(part.lengths) // (2 * part.samples)
+            source, target = (part.lengths.reshape(-1, 2).sum(axis=0) // part.samples).tolist()
+            here = Written(pairs, part.too_long, part.length_ratio, source, target)
+            counts[part.corpus] = Written(*np.add(counts[part.corpus], here).tolist())
+    return counts
 
 
 def _encode_chunk(words: Vocabulary, job: Job, chunk: Chunk) -> Encoded:
-    """Encodes a chunk and drops the pairs that are too long, or one side of which is."""
-    tokens, lengths = encode_pairs(words, read_chunk(job.text, chunk), job.dtype)[:2]
-    sides = lengths.reshape(-1, 2)
+    """Encodes a chunk and drops the pairs that are too long, or one side of which is, in any segmentation."""
+    texts = [side for pair in read_chunk(job.text, chunk) for side in pair]
+    tokens, lengths = _cut(words, job, texts, chunk.start)
+    sides = lengths.reshape(-1, job.samples, 2).max(axis=1)
     too_long = sides.max(axis=1) > job.max_length
     pieces = sides - 1  # without EOS
     unequal = ~too_long & (pieces.max(axis=1) >= job.max_length_ratio * pieces.min(axis=1))
-    keep = np.repeat(~(too_long | unequal), 2)
-    return Encoded(tokens[np.repeat(keep, lengths)], lengths[keep], int(too_long.sum()), int(unequal.sum()))
+    keep = np.repeat(~(too_long | unequal), 2 * job.samples)
+    kept = tokens[np.repeat(keep, lengths)].astype(job.dtype)
+    return Encoded(kept, lengths[keep], job.samples, int(too_long.sum()), int(unequal.sum()), chunk.corpus)
+
+
+def _cut(words: Vocabulary, job: Job, texts: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns tokens [token] and lengths [2 * samples * pair] of texts, source and target by turns."""
+    if not job.sampling:
+        return words.encode_all(texts)
+    seeds = np.random.default_rng(seed).integers(2**32, size=job.samples).tolist()
+    drawn = [words.sample_all(texts, job.sampling, one) for one in seeds]
+    tokens = np.concatenate([tokens for tokens, _ in drawn])
+    lengths = np.stack([lengths.reshape(-1, 2) for _, lengths in drawn])  # [sample, pair, side]
+    starts = (np.cumsum(lengths) - lengths.ravel()).reshape(lengths.shape)
+    starts, lengths = (each.swapaxes(0, 1).ravel() for each in (starts, lengths))
+    return tokens[np.arange(len(tokens)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)], lengths
 
 
 _worker: tuple[Vocabulary, Job]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import jax
 
 from wmt_transformer.config import Config
-from wmt_transformer.data.batches import Batches
+from wmt_transformer.data.batches import Batches, Pairs
 from wmt_transformer.data.documents.windows import TokenStream, Windows
-from wmt_transformer.data.tokens import TokenPairs
 from wmt_transformer.train.sharding import row_slice
 
 
 def make_batches(
-    config: Config, tokens: TokenPairs | TokenStream, mesh: jax.sharding.Mesh, num_shapes: int, accumulation: int = 1
+    config: Config, tokens: Pairs | TokenStream, mesh: jax.sharding.Mesh, num_shapes: int, accumulation: int = 1
 ) -> Batches | Windows:
     """Returns this process's share of the batches: of sentence pairs, or of packed text for a language model."""
     data, (host_index, host_count) = config.data, row_slice(mesh)

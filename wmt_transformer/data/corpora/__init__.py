@@ -1,4 +1,4 @@
-"""Pairs of strings from every corpus we know, by name: `load(data, split)`.
+"""Pairs of strings from every corpus we know, by name: `load(data, split)`; of several, `members(data)` says which.
 
 The direction is always the one asked for, `data.source` -> `data.target`; texts are taken by language, never by
 position. The text comes raw: `prepare` normalises it. Nothing is held in memory but Tatoeba, whose split needs the
@@ -16,6 +16,7 @@ from pathlib import Path
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data.corpora import built_in, multi30k, parallel, tatoeba, wmt14
 from wmt_transformer.data.corpora.corpus import Corpus, Pair, Split, folder
+from wmt_transformer.data.corpora.members import members
 from wmt_transformer.data.treebanks import corpora as treebanks
 
 TREEBANK = Corpus(treebanks.load, ("en-tree",))
@@ -34,17 +35,30 @@ CORPORA: dict[str, Corpus] = {
 
 
 def load(data: DataConfig, split: Split) -> Iterator[Pair]:
-    """Yields the (source, target) strings of a split, in the corpus's order.
+    """Yields the (source, target) strings of a split, in the corpus's order; a tag comes before every source.
 
     Raises UserError for a direction that the corpus does not have, a missing or damaged file, two sides of
     different length, an empty side, text that is not UTF-8 (file and line), or a failed download.
     """
     _check_direction(data)
     check_path(data)
-    if data.corpus not in CORPORA:
-        raise UserError(f"{data.corpus} is no corpus of pairs but text for a language model; set --data.documents file")
-    pairs = CORPORA[data.corpus].load(data, split)
+    pairs = _corpus(data).load(data, split)
+    if tag := data.tags[0] if data.tags else "":
+        pairs = ((f"{tag} {source}" if source.strip() else source, target) for source, target in pairs)
     return itertools.islice(pairs, data.train_pairs) if split == "train" else pairs
+
+
+def texts(data: DataConfig) -> Iterator[tuple[str, Iterable[Pair]]]:
+    """Yields the name and the pairs of every split; the training set of corpus n is `train n`."""
+    yield "dev", load(data, "dev")
+    yield "test", load(data, "test")
+    for number, member in enumerate(members(data), 1):
+        yield train_name(number), load(member, "train")
+
+
+def train_name(number: int) -> str:
+    """Returns the name of the training set of a corpus, which are numbered from 1."""
+    return "train" if number == 1 else f"train {number}"
 
 
 def check_path(data: DataConfig) -> None:
@@ -59,16 +73,27 @@ def spelling(data: DataConfig) -> Callable[[str, str], Pair]:
 
 
 def symbols(data: DataConfig, targets: Iterable[str]) -> list[str]:
-    """Returns the words of the targets, as the model writes them, that have to be one piece: a tree's brackets."""
-    return sorted({word for text in targets for word in text.split()} if data.corpus in treebanks.CORPORA else ())
+    """Returns the words that have to be one piece: tags, and a tree's brackets, of which the targets are made."""
+    brackets = {word for text in targets for word in text.split()} if data.corpus in treebanks.CORPORA else set()
+    return sorted(brackets | {*data.tags} - {""})
 
 
 def files(data: DataConfig) -> list[Path]:
     """Returns the local files that the splits are read from, as far as they exist; downloads never change."""
+    return sorted({path for member in members(data) for path in _files(member)})
+
+
+def _files(data: DataConfig) -> list[Path]:
     if data.corpus in treebanks.CORPORA:
         return treebanks.files(data)
-    paths = {folder(data) / name for name in CORPORA[data.corpus].files(data)}
+    paths = {folder(data) / name for name in _corpus(data).files(data)}
     return sorted(path for path in paths if path.is_file())
+
+
+def _corpus(data: DataConfig) -> Corpus:
+    if data.corpus not in CORPORA:
+        raise UserError(f"{data.corpus} is no corpus of pairs but text for a language model; set --data.documents file")
+    return CORPORA[data.corpus]
 
 
 def _check_direction(data: DataConfig) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
@@ -32,8 +33,12 @@ _SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2
 def load(data: DataConfig, split: Split) -> Iterator[str]:
     """Yields the documents of a split, none of them empty, in the corpus's order.
 
-    Raises UserError for a missing or damaged file, text that is not UTF-8 (file and line), or a failed download.
+    Raises UserError for a missing or damaged file, text that is not UTF-8 (file and line), a failed download, and for
+    what only pairs can have.
     """
+    for name in ("more_corpora", "tags", "subword_sampling"):
+        if getattr(data, name):
+            raise UserError(f"data.{name} is for pairs of sentences, and a language model reads text; leave it out")
     if data.corpus in corpora.CORPORA:
         yield from (target for _, target in corpora.load(data, split) if target)
         return
@@ -42,6 +47,12 @@ def load(data: DataConfig, split: Split) -> Iterator[str]:
         check_read_again(path, "a language model")
         text = read_text(path)
         yield from parted(text[int(len(text) * share[0]) : int(len(text) * share[1])], data.documents)
+
+
+def texts(data: DataConfig) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yields the name and the documents of every split."""
+    for split in get_args(Split):
+        yield split, load(data, split)
 
 
 def parted(text: str, documents: str) -> Iterator[str]:

@@ -53,7 +53,7 @@ def prepare(
     With `trained` there are checkpoints, which belong to what `folder` holds: it is not made anew, but refused.
     Raises UserError for whatever is wrong with the text or the vocabulary; `folder` is then as it was before.
     """
-    stage = Stage(documents.local_files, documents.load, lambda building: _build(data, building, report))
+    stage = Stage(documents.local_files, documents.texts, lambda building: _build(data, building, report))
     make(data, Path(folder), stage, report, trained)
     return open_prepared(folder)
 
