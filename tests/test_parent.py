@@ -57,7 +57,10 @@ def test_a_child_begins_with_the_parents_weights_and_vocabulary_and_its_own_sett
     said = capsys.readouterr().err
     assert f"starting from {toy / 'run'}" in said and "resuming at step 0, the optimiser anew" in said
     assert run("info", tmp_path / "w") == 0
-    assert f"parent      {toy / 'run'}{name}\n" in capsys.readouterr().out
+    assert (
+        f"parent      {toy / 'run'}{name}, step {checkpoint.resolve(toy / 'run', which)[1]}\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_child_that_was_stopped_goes_on_without_its_parent_as_one_that_was_not(
@@ -77,10 +80,13 @@ def test_a_child_that_was_stopped_goes_on_without_its_parent_as_one_that_was_not
     assert_same(params_of(tmp_path / "w", 6), params_of(tmp_path / "whole", 6))
     assert run("train", "--workdir", tmp_path / "w", "--train.steps", 7) == 0
     assert run("average", "--workdir", tmp_path / "w", "--no-scores") == 0
-    for given, found in ((["--from", toy / "run"], f"started from {copy}, not from {toy / 'run'}"), (
-        ["--from", f"{copy}@9"], f"started from {copy}, not from {copy}@9"), (
-        ["--from", copy, "--from-optimizer"], "with its optimiser")):  # fmt: skip
-        assert found in refused(capsys, *command, tmp_path / "w", *given)
+    there = f"started from {copy}, step 12, not from"
+    for given, found in (
+        ([toy / "run"], f"{there} {toy / 'run'}"),
+        ([f"{copy}@9"], f"{there} {copy}@9"),
+        ([copy, "--from-optimizer"], f"{there} {copy} with its optimiser"),
+    ):
+        assert found in refused(capsys, *command, tmp_path / "w", "--from", *given)
 
 
 def test_a_child_that_was_killed_before_its_first_checkpoint_begins_again(toy, other, tmp_path, monkeypatch):

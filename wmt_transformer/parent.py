@@ -33,9 +33,12 @@ class Parent:
     """`average`, `best`, `latest` or a step; None: the average where there is one, else the best."""
     optimizer: bool = False
     """Whether the child keeps the state of the optimiser, and with it the step."""
+    step: int | None = dataclasses.field(default=None, compare=False)
+    """The step of the checkpoint that was copied; None before that."""
 
     def __str__(self) -> str:
-        return self.run if self.checkpoint is None else f"{self.run}@{self.checkpoint}"
+        asked = self.run if self.checkpoint is None else f"{self.run}@{self.checkpoint}"
+        return asked if self.step is None else f"{asked}, step {self.step}"
 
 
 def named(text: str, optimizer: bool = False) -> Parent:
@@ -109,7 +112,7 @@ def begin(parent: Parent, workdir: Path, config: Config, say: Callable[[str], No
     vocabulary = {name: digest for name, digest in record.data.items() if name == "vocabulary"}
     fingerprint.check(vocabulary, data, f"checkpoint {step} of {parent.run}")
     with whole_file(workdir / FILE) as out:
-        out.write(json.dumps(dataclasses.asdict(parent), indent=2) + "\n")
+        out.write(json.dumps(dataclasses.asdict(dataclasses.replace(parent, step=step)), indent=2) + "\n")
     first = step if parent.optimizer else 0
     records.copy(folder / str(step), workdir / "checkpoints" / str(first), items, records.Record(False, data=data))
     say(f"starting from {parent.run}, {folder.name} {step} ({theirs.name})")
