@@ -15,7 +15,7 @@ import test_step
 from jax.sharding import Mesh
 
 from wmt_transformer.config import DecodeConfig, MeshConfig, TrainConfig
-from wmt_transformer.decode import batched
+from wmt_transformer.decode import batched, shapes
 from wmt_transformer.decode.lines import Part
 from wmt_transformer.train import optimizer, sharding, state, step
 
@@ -61,7 +61,7 @@ def translations(params, mesh: Mesh | None) -> list:
 def shards_of_rows(mesh: Mesh) -> int:
     """Returns over how many devices decoding splits the rows of a batch."""
     with jax.set_mesh(mesh):
-        return batched.rows_over_devices()[1]
+        return shapes.rows_over_devices()[1]
 
 
 def sharper(params):

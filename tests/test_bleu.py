@@ -152,10 +152,11 @@ def test_compounds_are_split_as_the_papers_script_splits_them(line: str, split: 
 def test_a_copy_of_the_reference_scores_100_everywhere():
     lines = ["Ein Mann fährt Rad.", "Zwei Hunde laufen über die Ost-West-Wiese."]
     numbers = {name: x for name, x in bleu.score(lines, lines, "de").report().items() if not isinstance(x, str)}
+    assert numbers.pop("ter") == 0.0  # no edits
     assert set(numbers) == {
-        "sacrebleu", "chrf", "tokenized_bleu", "tokenized_lowercase_bleu", "compound_split_bleu"
+        "sacrebleu", "chrf", "chrf_plus_plus", "tokenized_bleu", "tokenized_lowercase_bleu", "compound_split_bleu"
     }  # fmt: skip
-    assert list(numbers.values()) == pytest.approx([100.0] * 5)
+    assert list(numbers.values()) == pytest.approx([100.0] * 6)
 
 
 def test_each_score_of_the_report_has_its_signature():
@@ -163,6 +164,8 @@ def test_each_score_of_the_report_has_its_signature():
     assert {name: report[name] for name in report if "signature" in name} == {
         "signature": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|" + VERSION,
         "chrf_signature": "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|" + VERSION,
+        "chrf_plus_plus_signature": "nrefs:1|case:mixed|eff:yes|nc:6|nw:2|space:no|" + VERSION,
+        "ter_signature": "nrefs:1|case:lc|tok:tercom|norm:no|punct:yes|asian:no|" + VERSION,
         "tokenized_bleu_signature": f"nrefs:1|case:mixed|eff:no|tok:moses-de|{MOSES}|smooth:none|{VERSION}",
         "tokenized_lowercase_bleu_signature": f"nrefs:1|case:lc|eff:no|tok:moses-de|{MOSES}|smooth:none|{VERSION}",
         "compound_split_bleu_signature": (
@@ -226,11 +229,12 @@ def test_evaluate_shows_every_score_of_two_files_with_its_signature(real_system,
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == f"sacreBLEU                   25.27  nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{VERSION}"
-    assert [line.partition("  ")[0] for line in lines[1:5]] == [
-        "chrF2", "tokenised BLEU", "tokenised, compounds split", "tokenised lower-cased BLEU"
+    assert [line.partition("  ")[0] for line in lines[1:7]] == [
+        "chrF2", "chrF2++", "TER (lower is better)",
+        "tokenised BLEU", "tokenised, compounds split", "tokenised lower-cased BLEU",
     ]  # fmt: skip
-    assert all("nrefs:1|" in line for line in lines[:5])
-    assert lines[5:] == ["Between papers compare sacreBLEU."]  # two files may be of any test set
+    assert all("nrefs:1|" in line for line in lines[:7])
+    assert lines[7:] == ["Between papers compare sacreBLEU."]  # two files may be of any test set
     assert "looks tokenised" in err
     assert run(*command, "--json") == 0
     found = json.loads(capsys.readouterr().out)

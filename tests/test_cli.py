@@ -76,6 +76,16 @@ def test_translate_gives_one_line_for_every_line_and_json_alone_on_standard_outp
     assert scores == sorted(scores, reverse=True)
 
 
+def test_several_samples_of_a_line_begin_with_the_one_and_every_line_of_an_argument_is_an_input(toy, capsys):
+    command, samples = ("translate", "--workdir", toy / "run"), ("--sample", "--seed", 5)
+    assert run(*command, *samples, "red cat", "the dog sees") == 0
+    one = capsys.readouterr().out.splitlines()
+    assert run(*command, *samples, "--n-best", 3, "red cat\nthe dog sees") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [number for number, _, _ in rows] == ["1"] * 3 + ["2"] * 3
+    assert [text for _, _, text in rows[::3]] == one
+
+
 def test_evaluate_scores_a_split_and_a_pair_of_files_alike(toy, capsys):
     assert run("evaluate", "--workdir", toy / "run", "--split", "dev", "--json") == 0
     of_split = json.loads(capsys.readouterr().out)

@@ -145,7 +145,7 @@ def test_growing_text_keeps_back_half_a_letter_and_half_a_stop_string():
 def test_the_next_tokens_have_the_probabilities_of_the_model_and_their_texts():
     expected = np.exp(next_log_probs([BOS, *vocabulary().encode(PROMPTS[0])]))
     expected[[BOS, PAD]] = 0
-    found = model().predict_next_token(PROMPTS[0], 5)
+    found = model().predict_next(PROMPTS[0], 5)
     np.testing.assert_allclose([one.probability for one in found], np.sort(expected)[:-6:-1], rtol=1e-5)
     for one in found:
         assert expected[one.token] == pytest.approx(one.probability, rel=1e-5)
@@ -190,7 +190,7 @@ def test_a_translation_runs_decoder_completes_its_translation_as_the_translator_
         assert normalise(prompt + "".join(next(both))) == whole
     sentence = [*translators.toy_vocabulary().encode(source), EOS]
     following = translators.forward(translators.MODEL, translators.toy_params(), sentence, [*ids, EOS])[-1]
-    best = decoder.predict_next_token(begun, 1)[0]
+    best = decoder.predict_next(begun, 1)[0]
     following[[BOS, PAD]] = -np.inf
     assert best.token == following.argmax()
     assert best.probability == pytest.approx(np.exp(following.max()), rel=1e-4)
@@ -210,9 +210,9 @@ def test_a_translation_runs_decoder_completes_its_translation_as_the_translator_
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(changes, message):
-    settings = {"prompt": "a", "num_tokens": 1} | changes
+    settings: dict[str, Any] = {"prompt": "a", "num_tokens": 1} | changes
     with pytest.raises(UserError, match=message):
-        model().generate_text(**settings)
+        model().generate_text(settings.pop("prompt"), **settings)
 
 
 def test_the_last_tokens_of_a_long_prompt_are_kept_when_asked():
@@ -220,7 +220,7 @@ def test_the_last_tokens_of_a_long_prompt_are_kept_when_asked():
     ids = vocabulary().encode(long)
     assert len(ids) > CONTEXT
     expected = vocabulary().decode(ids[-CONTEXT:])
-    kept = model().predict_next_token(long, keep_last=True)
+    kept = model().predict_next(long, keep_last=True)
     assert np.log(kept[0].probability) == pytest.approx(next_log_probs(ids[-CONTEXT:])[kept[0].token], abs=1e-4)
     assert long.endswith(expected)
 
@@ -234,4 +234,4 @@ def test_a_run_of_the_other_kind_is_refused():
         translators.Translator(CONFIG, params(), vocabulary())
     files = Config(model=MODEL, data=DataConfig(corpus="text", documents="file", context=CONTEXT))
     with pytest.raises(UserError, match="the prompt is empty"):
-        LanguageModel(files, params(), vocabulary()).predict_next_token("")
+        LanguageModel(files, params(), vocabulary()).predict_next("")

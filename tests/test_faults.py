@@ -196,8 +196,8 @@ def test_processes_of_which_one_finds_damage_all_try_the_same_older_checkpoint(c
 
     # Process 1, which finds nothing wrong: three checkpoints; of step 12, which another process cannot read; of step 9.
     answers = [3, 12, 1, 9]
-    monkeypatch.setattr("wmt_transformer.train.start.largest", largest)
-    monkeypatch.setattr("wmt_transformer.train.start.is_main", lambda: False)
+    monkeypatch.setattr(start_of_run, "largest", largest)
+    monkeypatch.setattr(start_of_run, "is_main", lambda: False)
     opened, nothing = checkpoint.Checkpoints(copy), TrainState(*cast(Any, [None] * 4))
     tried: list[int] = []
     monkeypatch.setattr(opened, "verify", lambda step: tried.append(step) or raise_at(step, 9))

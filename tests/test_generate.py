@@ -2,7 +2,9 @@
 see that every word of every line gets through."""
 
 import dataclasses
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ import pytest
 from tests.translators import CONFIG, MODEL, sentence, toy_params, toy_translator, toy_vocabulary
 from wmt_transformer.config import DecodeConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
-from wmt_transformer.decode import batched, beam, lines, sampling
+from wmt_transformer.decode import batched, beam, lines, sampling, shapes
 from wmt_transformer.decode.generate import Translation, Translator
 from wmt_transformer.experiment import to_json
 from wmt_transformer.model.transformer import Transformer
@@ -42,17 +44,17 @@ def translator() -> Translator:
 @pytest.fixture
 def echoed(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
     """Puts an echo in the model's place; yields the list of shapes that it was called with."""
-    shapes = []
+    called = []
 
     def echo(params: Any, batch: batched.Batch, *, program: batched.Program) -> tuple[beam.Hypotheses, None]:
         source, longest = np.asarray(batch.source), program.cache_lengths[-1]
-        shapes.append((*source.shape, longest))
+        called.append((*source.shape, longest))
         tokens = np.pad(source, ((0, 0), (0, longest - source.shape[1])))[:, None]
         scores = np.tile(-np.arange(program.count, dtype=np.float32), (len(source), 1))
         return beam.Hypotheses(jnp.asarray(tokens.repeat(program.count, axis=1)), jnp.asarray(scores)), None
 
     monkeypatch.setattr(batched, "_decode", echo)
-    yield shapes
+    yield called
 
 
 def test_greedy_translation_equals_decoding_without_a_cache(
@@ -83,7 +85,7 @@ def test_scores_are_length_normalised_teacher_forced_log_probabilities(params: A
         ids = [*vocabulary.encode(sentence(seed, words)), EOS]
         row[: len(ids)] = ids
     limits = np.array([20, 20, 12, 0], np.int32)
-    batch: Any = (source, limits, None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 2), np.int32))
+    batch: Any = (source, limits, None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 3), np.int32))
     program = batched.Program((MODEL,), sampling.Greedy(), 3, 2, cache_lengths=(24,), covered=False, alignments=False)
     found, _ = batched._decode((params,), batched.Batch(*batch), program=program)
     tokens, scores = map(np.asarray, found)
@@ -136,26 +138,33 @@ def test_blank_lines_give_empty_ones_without_a_call_of_the_model(translator: Tra
     assert echoed == []
 
 
-@hypothesis.given(st.lists(st.text(max_size=12), max_size=9))
+def by_line(text: str) -> str:
+    return text if text in ("\n", "\r\n") else normalise(text)
+
+
+@hypothesis.given(st.lists(st.text(st.sampled_from("ab \r\n") | st.characters(), max_size=12), max_size=9))
 @hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 def test_every_line_comes_out_in_its_place(translator: Translator, echoed: list[tuple[int, ...]], text: list[str]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(translator, "longest", 10_000)
-        assert translator.translate(text) == [normalise(line) for line in text]
+        expected = [
+            "".join(line if "\n" in line else normalise(line) for line in re.split(r"(\r?\n)", one)) for one in text
+        ]
+        assert translator.translate(text) == expected
 
 
 def test_a_gpu_decodes_more_rows_at_once_unless_told_otherwise():
-    assert batched.batch_tokens(DecodeConfig()) == 4_096
+    assert shapes.batch_tokens(DecodeConfig()) == 4_096
     with tracing_for("gpu"):
-        assert batched.batch_tokens(DecodeConfig()) == 256 * 4 * 32
-        assert batched.batch_tokens(DecodeConfig(batch_tokens=512)) == 512
+        assert shapes.batch_tokens(DecodeConfig()) == 256 * 4 * 32
+        assert shapes.batch_tokens(DecodeConfig(batch_tokens=512)) == 512
 
 
 def test_a_file_of_sentences_takes_few_shapes(translator: Translator, echoed: list[tuple[int, ...]]):
     text = [sentence(i, 1 + i % 14) for i in range(500)]
     assert translator.translate(text) == text
     assert len(set(echoed)) <= 7  # 8, 12, 16, 24, 32, 48 and the rest at the end
-    beam_size, most = CONFIG.decode.beam_size, batched.batch_tokens(CONFIG.decode)
+    beam_size, most = CONFIG.decode.beam_size, shapes.batch_tokens(CONFIG.decode)
     assert all(rows * beam_size * length <= most for rows, length, _ in echoed)
     slots = sum(rows * length for rows, length, _ in echoed)
     assert sum(len(translator.vocabulary.encode(line)) + 1 for line in text) > 0.7 * slots
@@ -288,14 +297,14 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     ],
 )
 def test_the_lengths_of_a_cache(longest: int, hypotheses: int, lengths: tuple[int, ...]):
-    assert batched.cache_lengths(longest, hypotheses) == lengths
+    assert shapes.cache_lengths(longest, hypotheses) == lengths
 
 
 def test_batches_are_decoded_side_by_side_in_bfloat16_on_several_cores(monkeypatch: pytest.MonkeyPatch):
     rounded = dataclasses.replace(MODEL, compute_dtype="bfloat16")
     for cores, models, at_once in ((4, (rounded,), 2), (1, (rounded,), 1), (4, (rounded, MODEL), 1)):
-        monkeypatch.setattr(batched.os, "cpu_count", lambda cores=cores: cores)
-        assert batched.batches_at_once(models) == at_once
+        monkeypatch.setattr(shapes.os, "cpu_count", lambda cores=cores: cores)
+        assert shapes.batches_at_once(models) == at_once
 
 
 def test_batches_side_by_side_find_what_one_after_the_other_finds(
@@ -304,7 +313,7 @@ def test_batches_side_by_side_find_what_one_after_the_other_finds(
     text = [sentence(seed, 2 + seed % 9) for seed in range(40)]
     found = []
     for at_once in (1, 2):
-        monkeypatch.setattr(batched, "batches_at_once", lambda _, at_once=at_once: at_once)
+        monkeypatch.setattr(shapes, "batches_at_once", lambda _, at_once=at_once: at_once)
         found.append(translator.n_best(text, 2, 2))
     for [one, other] in zip(*found, strict=True):
         assert [t.text for t in one] == [t.text for t in other]
@@ -325,3 +334,48 @@ def test_the_lengths_of_the_cache_do_not_change_what_is_found(
     for [one, other] in zip(*found, strict=True):
         assert [t.text for t in one] == [t.text for t in other]
         np.testing.assert_allclose([t.score for t in one], [t.score for t in other], rtol=1e-5)
+
+
+def test_samples_are_drawn_independently_and_the_first_is_the_one_that_translate_draws(translator: Translator):
+    sampler, text = sampling.Sample((sampling.Temperature(2.0),)), [sentence(seed, 2 + seed) for seed in range(3)]
+    found = translator.n_best(text, 5, sampler=sampler, seed=7)
+    assert [len(one) for one in found] == [5, 5, 5]
+    assert [one[0].text for one in found] == translator.translate(text, sampler=sampler, seed=7)
+    assert all(len({one.text for one in samples}) == 5 for samples in found)
+    # Neither the texts beside it nor the number of samples decide what is drawn.
+    alone = translator.n_best(text[1], 2, sampler=sampler, seed=7, first_line=2)
+    assert [one.text for one in alone] == [one.text for one in found[1][:2]]
+    with pytest.raises(UserError, match="0 translations were asked"):
+        translator.n_best(text, 0, sampler=sampler)
+
+
+def test_calls_from_several_threads_find_what_one_after_the_other_finds(translator: Translator):
+    calls = [([sentence(seed, 2 + seed % 5)] * (1 + seed % 2), 1 + seed % 2) for seed in range(12)]
+    expected = [translator.translate(*call) for call in calls]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(lambda call: translator.translate(*call), calls)) == expected
+
+
+def test_after_a_warm_up_nothing_is_compiled(vocabulary: Vocabulary, params: Any):
+    config = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, max_length=11))
+    translator, compiled = Translator(config, params, vocabulary), cast(Any, batched._decode)
+    compiled.clear_cache()
+    request = translator.request(beam_size=2)
+    # Sources of up to 11 tokens are padded to 8 or 12, in batches of 1, 2 or 4.
+    assert translator.warm_up(3, request) == 6 == compiled._cache_size()
+    for count in (1, 2, 3):
+        for words in (1, 2, 4):
+            translator.translate([sentence(0, words)] * count, beam_size=2, warn=lambda _: None)
+    assert compiled._cache_size() == 6
+    every = translator.warm_up(request=request)
+    assert every == compiled._cache_size() > 6
+    translator.translate([sentence(0, 1 + i % 4) for i in range(300)], beam_size=2, warn=lambda _: None)
+    assert compiled._cache_size() == every
+    with pytest.raises(UserError, match="0 texts to warm up for"):
+        translator.warm_up(0)
+
+
+def test_a_decoder_shows_its_size_and_where_it_is(translator: Translator, params: Any):
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert repr(translator) == f"Translator(in memory, {count:,} parameters, cpu:0)"
+    assert repr(Translator.ensemble([translator, translator])).startswith("Translator(in memory + in memory, ")

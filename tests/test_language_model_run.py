@@ -99,7 +99,7 @@ def test_generate_and_predict_next_print_what_the_library_returns(text, capsys):
     assert run("generate", *options, "--num-tokens", 9, "--temperature", 0.8, "--top-k", 40, "--seed", 3) == 0
     assert capsys.readouterr().out == "the cat" + expected + "\n"
     likely = printed(capsys, "predict-next", *options, "--top", 3)["next"]
-    assert likely == [one._asdict() for one in model.predict_next_token("the cat", 3)]
+    assert likely == [one._asdict() for one in model.predict_next("the cat", 3)]
     assert run("predict-next", *options, "--top", 3) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 

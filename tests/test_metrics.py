@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -164,3 +165,29 @@ def test_on_a_terminal_the_bar_shows_steps_loss_and_speed(monkeypatch: pytest.Mo
     shown = terminal.getvalue()
     assert "100/200" in shown and "loss 3.142" in shown and "7,123 tokens/s" in shown
     assert "dev [bleu] 12.3" in shown
+
+
+CELL = """
+from wmt_transformer.train.metrics import ProgressBar
+
+with ProgressBar(total_steps=4) as bar:
+    for step in range(1, 5):
+        bar.advance(step)
+    bar.report(3, loss=3.14159, tokens_per_second=7123.4)
+    bar.message("dev [bleu] 12.3")
+    bar.advance(4)
+"""
+
+
+def test_in_a_notebook_the_bar_is_redrawn_in_its_place(tmp_path: Path):
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: it comes with the extra `test`")
+    from nbclient import NotebookClient
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute(env=environment)
+    bar, message = notebook.cells[0].outputs
+    assert bar.output_type == "display_data"
+    assert '<progress value="4" max="4"' in bar.data["text/html"]
+    assert bar.data["text/plain"].startswith("step 4/4  loss 3.142  7,123 tokens/s  left 0:00:")
+    assert (message.name, message.text) == ("stdout", "dev [bleu] 12.3\n")

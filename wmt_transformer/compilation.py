@@ -9,9 +9,11 @@ from wmt_transformer.files import cache_folder
 def use_compilation_cache() -> None:
     """Keeps what JAX compiles in the cache folder: a second start is spared the first one's compilation.
 
-    Raises UserError where the NVIDIA driver is too old for the CUDA that is installed.
+    Where the caller gave JAX another folder, it stays. Raises UserError where the NVIDIA driver is too old for the CUDA
+    that is installed.
     """
     check_driver()
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))

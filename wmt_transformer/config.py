@@ -21,7 +21,13 @@ ComputeDtype = Literal["auto", "float32", "bfloat16"]
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. The command line prints its one line and exits with code 2."""
+    """A mistake that the user can mend. The command line prints its one line and exits with code 2.
+
+    >>> import wmt_transformer as wt
+    >>> wt.load_config("quickstart", model={"dropout": 1.5})
+    Traceback (most recent call last):
+    wmt_transformer.config.UserError: model.dropout is 1.5; it must be a number, 0 or more and below 1
+    """
 
 
 class Checked:
@@ -312,7 +318,15 @@ class MeshConfig(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class Config(Checked):
-    """One run: its name (that of the config file), the conventions that it follows, and its settings by section."""
+    """One run: its name (that of the config file), the conventions that it follows, and its settings by section.
+
+    Without arguments it is the paper's base model.
+
+    >>> import wmt_transformer as wt
+    >>> config = wt.Config()
+    >>> config.model.d_model, config.model.num_heads, config.train.warmup_steps
+    (512, 8, 4000)
+    """
 
     name: str = "base"
     family: Literal["paper", "t2t", "small", "marian"] = "paper"

@@ -194,26 +194,31 @@ def override(config: Config, arguments: list[str]) -> Config:
 
 def _options(config: Config, arguments: list[str]) -> dict[str, list[str]]:
     """Returns the words that follow each setting's name; the last of several counts."""
-    import difflib
-
-    known = [name for name in _flat(dataclasses.asdict(config)) if name != "name"]
     options: dict[str, list[str]] = {}
     values: list[str] | None = None
     for argument in arguments:
         if argument.startswith("--") and not argument[2:3].isdigit():
             name, equals, value = argument[2:].partition("=")
             name = name.replace("-", "_")
-            if name not in known:
-                ends = [one for one in known if one.endswith(f".{name.split('.')[-1]}")]
-                close = difflib.get_close_matches(name, known, 3) or ends
-                hint = f"; did you mean --{', --'.join(close)}?" if close else f"; there are {', '.join(known)}"
-                raise UserError(f"there is no setting --{name}{hint}")
+            _check_known(name, config)
             options[name] = values = [value] if equals else []
         elif values is None:
             raise UserError(f"unexpected argument {argument!r}; options look like --model.dropout 0.3")
         else:
             values.append(argument)
     return options
+
+
+def _check_known(name: str, config: Config) -> None:
+    """Raises UserError for a dotted name that no setting has, and says which are near."""
+    import difflib
+
+    known = [known for known in _flat(dataclasses.asdict(config)) if known != "name"]
+    if name not in known:
+        ends = [one for one in known if one.endswith(f".{name.split('.')[-1]}")]
+        close = difflib.get_close_matches(name, known, 3) or ends
+        hint = f"; did you mean --{', --'.join(close)}?" if close else f"; there are {', '.join(known)}"
+        raise UserError(f"there is no setting --{name}{hint}")
 
 
 def _parsed(config: Config, words: list[str]) -> Config | None:
@@ -226,6 +231,34 @@ def _parsed(config: Config, words: list[str]) -> Config | None:
             return tyro.cli(kind, default=config, args=words, use_underscores=True)
     except SystemExit:
         return None
+
+
+def load_config(name_or_path: str | os.PathLike[str], **overrides: Any) -> Config:
+    """Returns a config by the name of a shipped one or the path of a file, with some of its settings changed.
+
+    Args:
+      overrides: sections with the settings to change (`train={"steps": 20_000}`), and `family` (see `with_family`),
+        which changes its settings first. Dotted names do as well: `**{"train.steps": 20_000}`.
+
+    Raises UserError for a config or a setting that does not exist, and for a value out of a setting's range.
+
+    >>> import wmt_transformer as wt
+    >>> config = wt.load_config("multi30k_en_de", train={"steps": 4000}, model={"dropout": 0.2, "num_layers": 2})
+    >>> config.train.steps, config.model.num_layers, config.data.corpus
+    (4000, 2, 'multi30k')
+    """
+    config, changes = load(os.fspath(name_or_path)), _flat(overrides)
+    if "family" in changes:
+        config = with_family(config, changes.pop("family"))
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        _check_known(name, config)
+        section, _, field = name.partition(".")
+        sections.setdefault(section, {})[field] = tuple(value) if isinstance(value, list) else value
+    for section, fields in sections.items():
+        check(SECTIONS[section], fields)
+    changed = {name: dataclasses.replace(getattr(config, name), **fields) for name, fields in sections.items()}
+    return dataclasses.replace(config, **changed)
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
-from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.files import whole_bytes
 
@@ -46,7 +45,6 @@ def attention(options: argparse.Namespace, overrides: list[str]) -> None:
     from wmt_transformer.decode.generate import Translator
     from wmt_transformer.visualize import attention, page, positions
 
-    use_compilation_cache()
     with whole_bytes(options.output) as out:
         translator = Translator.load(options.workdir, options.checkpoint, warn=say)
         if options.kind == "positions":

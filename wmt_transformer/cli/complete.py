@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import say
-from wmt_transformer.compilation import use_compilation_cache
 
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
     from wmt_transformer.decode.completion import LanguageModel
@@ -61,7 +60,7 @@ def generate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Continues a prompt, token by token."""
     model = _load(options)
     pieces = model.stream(
-        [options.prompt],
+        options.prompt,
         options.num_tokens,
         temperature=options.temperature,
         top_k=options.top_k,
@@ -72,18 +71,17 @@ def generate(options: argparse.Namespace, overrides: list[str]) -> None:
         keep_last=options.keep_last,
     )
     if options.json:
-        text = "".join(piece for (piece,) in pieces)
-        print(json.dumps({"prompt": options.prompt, "text": text}, ensure_ascii=False))
+        print(json.dumps({"prompt": options.prompt, "text": "".join(pieces)}, ensure_ascii=False))
         return
     print(options.prompt, end="", flush=True)
-    for (piece,) in pieces:
+    for piece in pieces:
         print(piece, end="", flush=True)
     print()
 
 
 def predict_next(options: argparse.Namespace, overrides: list[str]) -> None:
     """Shows the tokens that are most likely to follow a prompt, with their probabilities as bars."""
-    found = _load(options).predict_next_token(options.prompt, options.top, options.keep_last)
+    found = _load(options).predict_next(options.prompt, options.top, options.keep_last)
     if options.json:
         print(json.dumps({"prompt": options.prompt, "next": [one._asdict() for one in found]}, ensure_ascii=False))
         return
@@ -99,5 +97,4 @@ def predict_next(options: argparse.Namespace, overrides: list[str]) -> None:
 def _load(options: argparse.Namespace) -> LanguageModel:
     from wmt_transformer.decode.completion import LanguageModel
 
-    use_compilation_cache()
     return LanguageModel.load(options.workdir, options.checkpoint, options.source, say)

@@ -1,4 +1,4 @@
-"""Verbs that score: evaluate (a run or a file of translations), and evaluate-parses (a file of trees)."""
+"""Verbs that score: evaluate (a run or files of translations), and evaluate-parses (a file of trees)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import say
 from wmt_transformer.cli.translate import CHECKPOINT, add_search
-from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.files import may_write, whole_file
@@ -35,8 +34,8 @@ def add(verb: AddVerb) -> None:
     add_search(run)
     run.add_argument("--constrained", action="store_true", help="parsing: let the model write nothing but trees")
     run.add_argument("--stride", metavar="N", type=positive, help="language model: tokens from one window to the next")
-    files = sub.add_argument_group("two files")
-    files.add_argument("--hypotheses", metavar="FILE", help="score this file …")
+    files = sub.add_argument_group("files")
+    files.add_argument("--hypotheses", metavar="FILE", nargs="+", help="score this file; several are compared …")
     files.add_argument("--references", metavar="FILE", help="… against this one")
     files.add_argument("--language", default="en", help="of both, by which they are tokenised (default: en)")
     sub.add_argument("--compound-split", action="store_true", help="insist on that score: German only")
@@ -56,8 +55,7 @@ def add(verb: AddVerb) -> None:
 
 
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Scores a split translated, parsed or predicted by a run, or a file of translations against another."""
-    use_compilation_cache()
+    """Scores a split translated, parsed or predicted by a run, or files of translations, which are then compared."""
     files = options.hypotheses, options.references
     if options.workdir and any(files):
         raise UserError("give either --workdir or --hypotheses and --references, not both")
@@ -109,11 +107,25 @@ def _evaluate_files(options: argparse.Namespace) -> None:
 
     if options.compound_split:
         bleu.check_compound_split(options.language)
-    hypotheses, references = (list(read_lines(path)) for path in (options.hypotheses, options.references))
-    scores = bleu.score(hypotheses, references, language=options.language)
-    if bleu.looks_tokenized(hypotheses):
-        say(f"{options.hypotheses} looks tokenised: detokenise it first, or all scores but sacreBLEU will be too low")
+    systems = [(path, list(read_lines(path))) for path in options.hypotheses]
+    references = list(read_lines(options.references))
+    for path, hypotheses in systems:
+        if bleu.looks_tokenized(hypotheses):
+            say(f"{path} looks tokenised: detokenise it first, or all scores but sacreBLEU will be too low")
+    if len(systems) > 1:
+        _compare(systems, references, options)
+        return
+    scores = bleu.score(systems[0][1], references, language=options.language)
     print(json.dumps(scores.report()) if options.json else table(scores))
+
+
+def _compare(systems: list[tuple[str, list[str]]], references: list[str], options: argparse.Namespace) -> None:
+    from wmt_transformer.evaluate import comparison
+
+    if options.compound_split:
+        raise UserError("--compound-split is of one file; several are compared by sacreBLEU's own scores, leave it out")
+    found = comparison.compare(systems, references, options.language)
+    print(json.dumps(dataclasses.asdict(found)) if options.json else comparison.table(found))
 
 
 def _evaluate_text(options: argparse.Namespace) -> None:

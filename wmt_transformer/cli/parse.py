@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
-from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import UserError
 from wmt_transformer.files import whole_file
 from wmt_transformer.messages import number_of
@@ -46,7 +45,6 @@ def parse(options: argparse.Namespace, overrides: list[str]) -> None:
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
-    use_compilation_cache()
     count, mended, results = 0, 0, []
     with contextlib.ExitStack() as opened:
         stream, name = opened.enter_context(open_input(options.input))

@@ -13,9 +13,8 @@ from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
-from wmt_transformer.experiment import is_language_model, run_config
-from wmt_transformer.files import gone_if_failed, locked, whole_bytes, whole_file
-from wmt_transformer.messages import number_of
+from wmt_transformer.experiment import run_config
+from wmt_transformer.files import whole_bytes, whole_file
 
 if TYPE_CHECKING:
     from wmt_transformer.train.loop import Outcome
@@ -129,12 +128,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
 
 def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
     """Builds the vocabulary and the token arrays of a config's corpus."""
-    from wmt_transformer.data.runs import prepare_data
-
-    settings = _settings(options, overrides)
-    with gone_if_failed(Path(options.workdir)), locked(Path(options.workdir)):
-        experiment.check_same_run(Path(options.workdir), settings)
-        prepare_data(settings, Path(options.workdir), say)
+    training.prepare(_settings(options, overrides), Path(options.workdir), say)
 
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
@@ -154,29 +148,15 @@ def train(options: argparse.Namespace, overrides: list[str]) -> int:
 
 def average(options: argparse.Namespace, overrides: list[str]) -> None:
     """Averages checkpoints, and says the development score before and after."""
-    from wmt_transformer import checkpoint
-    from wmt_transformer.evaluate.runs import headline, split_scores, text_scores
+    from wmt_transformer.evaluate.runs import evaluate, headline
 
-    use_compilation_cache()
     workdir = Path(options.workdir)
-    settings = run_config(workdir)
-    saved = checkpoint.scheduled_steps(workdir)
-    last = options.last or settings.train.average_last
-    if options.steps is None and saved and len(saved) < last:
-        say(f"the run has {number_of(len(saved), 'checkpoint')}, fewer than {last}: averaging all of them")
-    steps = saved[-last:] if options.steps is None else options.steps
-    with locked(workdir, ".average.lock"):  # training may go on meanwhile
-        step = checkpoint.average(workdir, steps)
+    steps = training.average(workdir, options.last, options.steps or (), say)
+    step = max(steps)
     say(f"wrote {workdir / 'average' / str(step)}, the mean of steps {', '.join(map(str, steps))}")
     if not options.no_scores:
-        both = (
-            text_scores(workdir, which, "dev")
-            if is_language_model(settings)
-            else split_scores(workdir, which, "dev", warn=say)[0]
-            for which in (max(steps), "average")
-        )
-        (name, before), (_, after) = map(headline, both)
-        say(f"dev {name} {before:.2f} (step {max(steps)}) -> {after:.2f} (average)")
+        (name, before), (_, after) = (headline(evaluate(workdir, "dev", which, say=say)) for which in (step, "average"))
+        say(f"dev {name} {before:.2f} (step {step}) -> {after:.2f} (average)")
 
 
 def _settings(options: argparse.Namespace, overrides: list[str], start: parent.Parent | None = None) -> Config:

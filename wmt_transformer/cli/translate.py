@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
-from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import ComputeDtype, UserError
 from wmt_transformer.files import whole_file
 from wmt_transformer.messages import number_of
@@ -36,7 +35,9 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--output", metavar="FILE", help="write to a file, whole or not at all")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
     add_search(sub)
-    sub.add_argument("--n-best", type=positive, default=1, help="hypotheses for each line: number, score, text")
+    sub.add_argument(
+        "--n-best", type=positive, default=1, help="hypotheses or samples of each line: number, score, text"
+    )
     sub.add_argument("--beta", type=float, help="factor of the coverage penalty of Wu et al. 2016 (default: 0)")
     sub.add_argument("--min-length", metavar="N", type=int, help="fewest pieces of an output (default: 0)")
     sub.add_argument("--max-length", metavar="N", type=int, help="most pieces of an output; extra_length holds too")
@@ -77,11 +78,10 @@ def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     search = {name: getattr(options, name) for name in ("beam_size", "alpha", "beta", "min_length", "max_length")}
     search |= {"sampler": _sampler(options), "seed": 1 if options.seed is None else options.seed}
     prefixes = None if options.prefix is None else list(read_lines(options.prefix))
-    use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype, say)
     with open_input(options.input) as (stream, name), whole_file(options.output) as out:
         results: list[dict[str, Any]] = []
-        blocks = [options.text] if options.text else available_lines(stream, name)
+        blocks = ["\n".join(options.text).split("\n")] if options.text else available_lines(stream, name)
         for first, lines, some in _with_prefixes(blocks, prefixes, options.prefix):
             found = translator.n_best(
                 lines,
@@ -174,7 +174,6 @@ def score(options: argparse.Namespace, overrides: list[str]) -> None:
             f"{options.source} has {number_of(len(sources), 'line')} and {options.target} {len(targets)}; "
             "line k of one must be the translation of line k of the other"
         )
-    use_compilation_cache()
     translator = Translator.load(options.workdir, options.checkpoint, warn=say)
     scores = []
     for start in range(0, len(sources), SCORED_AT_ONCE):

@@ -11,8 +11,6 @@ has. Every device decodes its own rows with its own copy of the parameters, or w
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, UInt
 
@@ -32,8 +30,7 @@ from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.decode.runs import Params, rounded
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
-from wmt_transformer.model.dense import compute_dtype
-from wmt_transformer.platform import backend
+from wmt_transformer.decode.shapes import Devices, Shape, all_shapes, cache_lengths, shapes_of
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
@@ -46,7 +43,7 @@ class Request:
 
     settings: DecodeConfig
     count: int = 1
-    """Hypotheses of each part, at most the beam's size."""
+    """Hypotheses of each part, at most the beam's size; with a beam of 1, samples."""
     sampler: Sampler = GREEDY
     """Is used where the beam is 1."""
     seed: int = 1
@@ -77,8 +74,8 @@ class Batch(NamedTuple):
     alpha: Float[Array, ""]
     beta: Float[Array, ""]
     seed: UInt[Array, ""]
-    places: Int[Array, "batch 2"]
-    """The line and the number of each row's part, by which it draws."""
+    places: Int[Array, "batch 3"]
+    """The line and the number of each row's part, and which of its samples it is, by which it draws."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,78 +93,82 @@ class Program:
     by_rows: NamedSharding | None = None
 
 
-class _Shape(NamedTuple):
-    """Which parts make a batch, by their places in the list of all, and its shape `[rows, length]`."""
-
-    chosen: list[int]
-    rows: int
-    length: int
-
-
 def decode(
     models: tuple[ModelConfig, ...], params: tuple[Params, ...], parts: Sequence[Part], request: Request
 ) -> list[list[Output]]:
-    """Returns up to `request.count` hypotheses of each part, at least one, best first.
+    """Returns up to `request.count` hypotheses of each part, at least one, best first; samples in their order.
 
     Args:
       params: each model's parameters.
     """
-    by_rows, shards = rows_over_devices()
-    if by_rows is not None and jax.sharding.get_mesh().empty:
-        params = jax.device_put(params, NamedSharding(by_rows.mesh, P()))
-    at_once = batches_at_once(models) if by_rows is None else 1
-    settings = request.settings
-    make_rule = request.rule or _make_rules(settings, max((len(part.prefix) for part in parts), default=0))
+    count = request.count
+    if count > request.settings.beam_size:
+        drawn = [dataclasses.replace(part, draw=draw) for part in parts for draw in range(count)]
+        found = decode(models, params, drawn, dataclasses.replace(request, count=1))
+        return [[one for (one,) in found[first : first + count]] for first in range(0, len(drawn), count)]
+    devices = Devices.of(models, params)
+    longest_prefix = max((len(part.prefix) for part in parts), default=0)
+    make_rule = request.rule or _make_rules(request.settings, longest_prefix)
 
-    def decoded(shape: _Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        hypotheses_of_a_device = shape.rows // shards * settings.beam_size
-        longest = most_tokens(shape.length, settings, request.positions)
-        program = Program(
-            models=models,
-            sampler=request.sampler,
-            beam_size=settings.beam_size,
-            count=request.count,
-            cache_lengths=cache_lengths(longest, hypotheses_of_a_device),
-            covered=settings.beta > 0,
-            alignments=request.alignments,
-            by_rows=by_rows,
-        )
+    def decoded(shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         batch = _batch([parts[place] for place in shape.chosen], shape, request, make_rule)
-        hypotheses, weights = _decode(params, batch, program=program)
-        attention = None if weights is None else np.asarray(weights)
-        return np.asarray(hypotheses.tokens), np.asarray(hypotheses.scores), attention
+        return _decoded(models, devices, batch, shape, request)
 
-    shapes = _shapes([len(part.source) for part in parts], request, shards, at_once)
+    shapes = shapes_of([len(part.source) for part in parts], request.settings, request.positions, devices)
     results: list[list[Output]] = [[] for _ in parts]
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(devices.at_once) as pool:
         # In this thread where it can be: a mesh in use is a thread's own.
-        arrays = map(decoded, shapes) if at_once == 1 else pool.map(decoded, shapes)
+        arrays = map(decoded, shapes) if devices.at_once == 1 else pool.map(decoded, shapes)
         for shape, found in zip(shapes, arrays, strict=True):
             for row, place in enumerate(shape.chosen):
-                results[place] = _outputs(row, request.count, *found)
+                results[place] = _outputs(row, count, *found)
     return results
 
 
-def _shapes(lengths: Sequence[int], request: Request, shards: int, at_once: int) -> list[_Shape]:
-    """Returns the batches of sources of these lengths, the longest sources first; few shapes, so few programs."""
-    settings, most, shapes = request.settings, batch_tokens(request.settings), []
-    longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-    while longest_first:
-        length = min(round_up(lengths[longest_first[0]]), request.positions)
-        rows = max(1, most // (settings.beam_size * length * at_once))
-        rows = min(rows // 8 * 8 or rows, 1 << (len(longest_first) - 1).bit_length())
-        rows = -(-rows // shards) * shards
-        shapes.append(_Shape(longest_first[:rows], rows, length))
-        longest_first = longest_first[rows:]
-    return shapes
+def warm_up(
+    models: tuple[ModelConfig, ...], params: tuple[Params, ...], request: Request, longest: int, count: int | None
+) -> int:
+    """Compiles all programs that `decode` may need for `count` parts (None: any number); returns how many there are.
+
+    Args:
+      longest: the most tokens of a part, EOS included.
+    """
+    devices, make_rule = Devices.of(models, params), request.rule or _make_rules(request.settings, 0)
+    most = None if count is None else count * request.count
+    shapes = all_shapes(longest, most, request.settings, request.positions, devices)
+    for shape in shapes:
+        _decoded(models, devices, _batch([], shape, request, make_rule), shape, request)
+    return len(shapes)
 
 
-def _batch(parts: Sequence[Part], shape: _Shape, request: Request, make_rule: MakeRule | None) -> Batch:
+def _decoded(
+    models: tuple[ModelConfig, ...], devices: Devices, batch: Batch, shape: Shape, request: Request
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Returns the tokens, scores and attention of a batch's hypotheses."""
     settings = request.settings
-    max_lengths, places = np.zeros(shape.rows, np.int32), np.zeros((shape.rows, 2), np.int32)
+    hypotheses_of_a_device = shape.rows // devices.shards * settings.beam_size
+    longest = most_tokens(shape.length, settings, request.positions)
+    program = Program(
+        models=models,
+        sampler=request.sampler,
+        beam_size=settings.beam_size,
+        count=min(request.count, settings.beam_size),
+        cache_lengths=cache_lengths(longest, hypotheses_of_a_device),
+        covered=settings.beta > 0,
+        alignments=request.alignments,
+        by_rows=devices.by_rows,
+    )
+    hypotheses, weights = _decode(devices.params, batch, program=program)
+    attention = None if weights is None else np.asarray(weights)
+    return np.asarray(hypotheses.tokens), np.asarray(hypotheses.scores), attention
+
+
+def _batch(parts: Sequence[Part], shape: Shape, request: Request, make_rule: MakeRule | None) -> Batch:
+    settings = request.settings
+    max_lengths, places = np.zeros(shape.rows, np.int32), np.zeros((shape.rows, 3), np.int32)
     for row, part in enumerate(parts):
         max_lengths[row] = most_tokens(len(part.source), settings, request.positions)
-        places[row] = part.line, part.number
+        places[row] = part.line, part.number, part.draw
     arrays: Any = dict(  # NumPy's: the compiled program puts them where it runs
         source=padded([part.source for part in parts], shape.rows, shape.length),
         max_lengths=max_lengths,
@@ -206,52 +207,6 @@ def _outputs(row: int, count: int, tokens: np.ndarray, scores: np.ndarray, weigh
         for rank, ids in enumerate(tokens[row, :count])
         if rank == 0 or np.isfinite(scores[row, rank])
     ]
-
-
-def batch_tokens(settings: DecodeConfig) -> int:
-    """Returns how many slots of hypotheses a batch has at most.
-
-    A GPU's step is about 210 kernels, however many rows there are, and 32 rows leave it waiting for their launches.
-    """
-    return settings.batch_tokens or (32_768 if backend() == "gpu" else 4_096)
-
-
-def batches_at_once(models: Sequence[ModelConfig]) -> int:
-    """Returns how many batches are decoded side by side, each of them that much smaller: 2 on a CPU that multiplies
-    bfloat16.
-
-    There most operations of a step are too short to be shared between cores, so each core gets a batch. In float32 the
-    products are long enough, and larger batches are better.
-    """
-    rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
-    return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
-
-
-def rows_over_devices() -> tuple[NamedSharding | None, int]:
-    """Returns how rows are split and over how many devices; None and 1 where there is only one."""
-    mesh = jax.sharding.get_mesh()
-    if mesh.empty:
-        mesh = Mesh(np.asarray(jax.local_devices()), ("data",), axis_types=(AxisType.Auto,))
-    axes = tuple(name for name in mesh.axis_names if name != "tensor")  # whose devices share the same rows
-    shards = math.prod(mesh.shape[name] for name in axes)
-    return (None, 1) if mesh.size == 1 else (NamedSharding(mesh, P(axes)), shards)
-
-
-def cache_lengths(longest: int, hypotheses: int) -> tuple[int, ...]:
-    """Returns the lengths that a device's cache has one after the other, doubling up to `longest`.
-
-    Every length is one more loop to compile. Where there are few hypotheses the first is large: it costs them little
-    compared with reading the weights.
-    """
-    first = 1 << max(4, (_CHEAP_SLOTS // hypotheses).bit_length() - 1)
-    lengths = [first]
-    while 3 * lengths[-1] < longest:
-        lengths.append(2 * lengths[-1])
-    return (longest,) if 2 * longest < 3 * first else (*lengths, longest)
-
-
-_CHEAP_SLOTS = 2048
-"""Positions of the cache, of all hypotheses together, that cost little compared with reading the weights."""
 
 
 @partial(jax.jit, static_argnames="program")
@@ -299,4 +254,5 @@ def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tu
 def _keys(seed: Array, places: Array) -> Array:
     """Returns a key for each row, which depends on the seed and on the row's place and on nothing else."""
     fold = jax.vmap(jax.random.fold_in)
-    return fold(fold(jnp.broadcast_to(jax.random.key(seed), places.shape[:1]), places[:, 0]), places[:, 1])
+    keys = fold(fold(jnp.broadcast_to(jax.random.key(seed), places.shape[:1]), places[:, 0]), places[:, 1])
+    return jnp.where(places[:, 2] == 0, keys, fold(keys, places[:, 2]))

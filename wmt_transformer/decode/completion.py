@@ -14,8 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wmt_transformer.config import Config, ModelConfig, UserError
+from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.decode import runs, sampling, scoring
-from wmt_transformer.decode.beam import Cache
+from wmt_transformer.decode import next_tokens, runs, sampling, scoring
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
-from wmt_transformer.decode.token_scores import token_log_probabilities
+from wmt_transformer.decode.texts import as_list, one_or_all
 from wmt_transformer.messages import number_of
-from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
@@ -46,9 +43,31 @@ class NextToken(NamedTuple):
 
 
 class LanguageModel:
-    """Continues text with one set of parameters; assign `params` to use others of the same shapes."""
+    """Continues text with one set of parameters; assign `params` to use others of the same shapes.
 
-    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary, source: str | None = None):
+    Calls from several threads are safe.
+
+    >>> import wmt_transformer as wt
+    >>> model = wt.LanguageModel.load("runs/shakespeare")
+    >>> model
+    LanguageModel(runs/shakespeare, step ..., ... parameters, ...)
+    >>> model.generate_text("ROMEO:", num_tokens=20, temperature=0.8)
+    '...'
+    >>> [likeliest, second] = model.predict_next("A journey of a", 2)
+    >>> 1 >= likeliest.probability >= second.probability
+    True
+    >>> "".join(model.stream("ROMEO:", num_tokens=20, seed=3)) == model.generate_text("ROMEO:", 20, seed=3)
+    True
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        params: Params,
+        vocabulary: Vocabulary,
+        source: str | None = None,
+        origin: str = "in memory",
+    ):
         translates = config.model.architecture == "encoder_decoder"
         if translates and source is None:
             raise UserError(
@@ -56,7 +75,7 @@ class LanguageModel:
             )
         if not translates and source is not None:
             raise UserError(f"{config.name} is a language model, which has no source; leave it out")
-        self.params, self.vocabulary = params, vocabulary
+        self.params, self.vocabulary, self._origin = params, vocabulary, origin
         self.model = runs.sized(config.model, params, vocabulary)
         self._source = None if source is None else [*vocabulary.encode(source), EOS]
         # A model of whole files hardly ever saw a beginning.
@@ -80,34 +99,38 @@ class LanguageModel:
         `source` is the sentence to translate, for a translation run. Raises UserError when the folder holds no run, no
         such checkpoint, or a run of the other kind.
         """
-        return cls(*runs.load(Path(workdir), checkpoint, warn=warn), source)
+        run = runs.load(Path(workdir), checkpoint, warn=warn)
+        return cls(run.config, run.params, run.vocabulary, source, run.origin)
 
-    def predict_next_token(self, prompt: str, count: int = 10, keep_last: bool = False) -> list[NextToken]:
-        """Returns the `count` tokens that are most likely to follow the prompt, likeliest first.
+    def __repr__(self) -> str:
+        return runs.shown(self, self._origin, self.params)
+
+    @one_or_all
+    def predict_next(self, prompt: list[str], count: int = 10, keep_last: bool = False) -> list[list[NextToken]]:
+        """Returns the `count` tokens that are most likely to follow a prompt, likeliest first, or a list for several.
 
         Raises UserError for a prompt that is longer than the context, unless `keep_last` keeps only its last tokens.
         """
-        ids = self._window(prompt, keep_last)
+        return [self._likeliest(self._window(one, keep_last), count) for one in prompt]
+
+    def _likeliest(self, ids: list[int], count: int) -> list[NextToken]:
         if self._source is None:
             length = min(round_up(len(ids)), self.context)
-            source, target, place = _padded_left([ids], length), np.array([[EOS]], np.int32), 0
+            source, target, place = next_tokens.padded_left([ids], length), np.array([[EOS]], np.int32), 0
         else:
             source, place = np.array([self._source], np.int32), len(ids) - 1
             target = padded([[*ids[1:], EOS]], 1, min(round_up(len(ids)), self.context))
-        log_probs = np.asarray(_next(self.params, source, target, np.int32(place), model=self.model))
+        log_probs = np.asarray(next_tokens.following(self.params, source, target, np.int32(place), model=self.model))
         best = np.argsort(-log_probs, kind="stable")[:count]
         return [
             NextToken(token, self.vocabulary.piece(token).replace("\u2581", " "), float(np.exp(log_probs[token])))
             for token in best.tolist()
         ]
 
-    def generate_text(self, prompt: str, num_tokens: int, **options: Any) -> str:
-        """Returns what the model writes after the prompt; the options are those of `stream`."""
-        return "".join(piece for (piece,) in self.stream([prompt], num_tokens, **options))
-
-    def stream(
+    @one_or_all
+    def generate_text(
         self,
-        prompts: Sequence[str],
+        prompt: list[str],
         num_tokens: int,
         *,
         temperature: float = 1.0,
@@ -117,10 +140,39 @@ class LanguageModel:
         stop: Sequence[str] = (),
         seed: int = 1,
         keep_last: bool = False,
-    ) -> Iterator[list[str]]:
-        """Yields, after every token, the new text of each prompt's continuation; many of the strings are empty.
+    ) -> list[str]:
+        """Returns what the model writes after a prompt, or a list for several; the options are those of `stream`."""
+        pieces = self.stream(
+            prompt,
+            num_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            stop=stop,
+            seed=seed,
+            keep_last=keep_last,
+        )
+        return ["".join(row) for row in zip(*pieces, strict=True)]
+
+    def stream(
+        self,
+        prompts: str | Iterable[str],
+        num_tokens: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        stop: Sequence[str] = (),
+        seed: int = 1,
+        keep_last: bool = False,
+    ) -> Iterator[Any]:
+        """Yields, after every token, the new text of the continuation of a prompt, or a list of those of several
+        prompts; many of the strings are empty.
 
         Args:
+          prompts: one prompt, or any iterable of them.
           num_tokens: most tokens of a continuation, which may end before.
           temperature, top_k, top_p, repetition_penalty: see `sampling`, in the order penalty, temperature, k, p; at
             temperature 0 the most probable token is taken.
@@ -128,7 +180,8 @@ class LanguageModel:
           seed: with the number of a prompt, decides what is drawn for it.
           keep_last: keep the last tokens of a prompt that is longer than the context, instead of refusing it.
 
-        Raises UserError for settings out of range, an empty prompt where the model needs one, and one that is too long.
+        Raises TypeError for what is no text, UserError for settings out of range, an empty prompt where the model needs
+        one, and one that is too long.
         """
         if num_tokens < 1:
             raise UserError(f"num_tokens is {num_tokens}, it must be at least 1")
@@ -141,10 +194,11 @@ class LanguageModel:
             (sampling.TopP, top_p),
         ]
         sampler = sampling.Sample(tuple(kind(value) for kind, value in asked if value is not None))
-        stops, windows = StopStrings(tuple(stop)), [self._window(prompt, keep_last) for prompt in prompts]
+        stops, windows = StopStrings(tuple(stop)), [self._window(one, keep_last) for one in as_list(prompts, "prompts")]
         rows = [_Row(ids, num_tokens, GrowingText(self.vocabulary.decode, ids, stops)) for ids in windows]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(len(rows)))
-        return self._stream(rows, sampler, keys)
+        pieces = self._stream(rows, sampler, keys)
+        return (piece for (piece,) in pieces) if isinstance(prompts, str) else pieces
 
     def _stream(self, rows: list[_Row], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
         window = 0
@@ -161,7 +215,7 @@ class LanguageModel:
         limits = [min(row.left, self.context - len(ids) + 1) for row, ids in zip(rows, inputs, strict=True)]
         rules, skipped = None, [0] * len(rows)
         longest = min(round_up(max(map(len, inputs))), self.context)
-        before = _padded_left(inputs, longest)
+        before = next_tokens.padded_left(inputs, longest)
         if self._source is None:
             source = before
         else:
@@ -172,9 +226,9 @@ class LanguageModel:
             prefix = padded([ids[1:] for ids in inputs], len(rows), longest)
             rules = Rules(jnp.zeros_like(anything), anything, jnp.asarray(prefix))
         max_length, max_lengths = round_up(max(limits)), np.asarray(limits, np.int32)
-        state, memory = _begin(self.params, source, max_lengths, model=self.model, max_length=max_length)
+        state, memory = next_tokens.begin(self.params, source, max_lengths, model=self.model, max_length=max_length)
         for index in range(max(limits)):
-            state = _extend(
+            state = next_tokens.extend(
                 self.params, memory, state, max_lengths, keys, rules, before, model=self.model, sampler=sampler
             )
             tokens = np.asarray(state.last)[:, 0].tolist()
@@ -205,7 +259,7 @@ class LanguageModel:
         found, rows = [], 8
         for start in range(0, len(targets), rows):
             some = slice(start, start + rows)
-            source = _padded_left(sources[some], kept, rows)
+            source = next_tokens.padded_left(sources[some], kept, rows)
             target = padded(targets[some], rows, stride)
             scored = scoring.log_probabilities((self.params,), source, target, models=(self.model,))
             found.append(np.asarray(scored)[: len(targets[some])].reshape(-1))
@@ -240,49 +294,3 @@ class _Row:
         new = "" if token == EOS else self.text.add(token)
         self.left = 0 if token == EOS or self.text.ended else self.left - 1
         return new
-
-
-def _padded_left(sequences: Sequence[Sequence[int]], length: int, rows: int | None = None) -> np.ndarray:
-    ids = np.full((rows or len(sequences), length), PAD, np.int32)
-    for row, sequence in enumerate(sequences):
-        ids[row, length - len(sequence) :] = sequence
-    return ids
-
-
-@partial(jax.jit, static_argnames="model")
-def _next(params: Params, source: jax.Array, target: jax.Array, place: jax.Array, *, model: ModelConfig) -> jax.Array:
-    """Returns the log-probability of every token at one place of the only target."""
-    logits: Any = build(model).apply({"params": params}, source, target)
-    return token_log_probabilities(logits[:, place, None], forbidden=(BOS, PAD))[0, 0]
-
-
-@partial(jax.jit, static_argnames=("model", "max_length"))
-def _begin(
-    params: Params, source: jax.Array, max_lengths: jax.Array, *, model: ModelConfig, max_length: int
-) -> tuple[sampling.State, Any]:
-    """Returns the state of generation before the first token, and what it needs of the source."""
-    cache, memory = build(model).apply({"params": params}, source, 1, max_length, method="start_cache")  # pyright: ignore
-    return sampling.begin(cache, max_lengths, max_length=max_length, bos=BOS), memory
-
-
-@partial(jax.jit, static_argnames=("model", "sampler"), donate_argnames="state")
-def _extend(
-    params: Params,
-    memory: Any,
-    state: sampling.State,
-    max_lengths: jax.Array,
-    keys: jax.Array,
-    rules: Rules | None,
-    before: jax.Array,
-    *,
-    model: ModelConfig,
-    sampler: sampling.Sampler,
-) -> sampling.State:
-    """Returns the state with one more token in every row that is open."""
-
-    def step(tokens: jax.Array, cache: Cache, index: jax.Array) -> tuple[jax.Array, Cache]:
-        return build(model).apply({"params": params}, tokens, index, cache, memory, method="step")  # pyright: ignore
-
-    return sampling.extend(
-        step, state, max_lengths, bos=BOS, eos=EOS, sampler=sampler, keys=keys, rules=rules, before=before
-    )

@@ -1,8 +1,8 @@
 """Strings in, strings out: a trained model, or several as an ensemble, as a translator.
 
-Lines become parts (`lines`), parts are decoded in batches of few shapes (`batched`), and the outputs become lines
+Texts become parts (`lines`), parts are decoded in batches of few shapes (`batched`), and the outputs become texts
 again. Search or sampling, forced prefixes, lengths, coverage and alignments are options of this one path (`n_best`);
-an option that is not used costs nothing. A sentence's translation does not depend on the sentences around it.
+an option that is not used costs nothing. A text's translation does not depend on the texts around it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import dataclasses
 import itertools
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,31 @@ from wmt_transformer.decode.lines import Part, Translation
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.sampling import GREEDY
 from wmt_transformer.decode.scoring import Score
+from wmt_transformer.decode.shapes import batch_tokens
+from wmt_transformer.decode.texts import as_list, one_or_all
 from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS
 
 
 class Translator:
-    """Translates with one set of parameters; assign `params` to go on with others of the same shapes."""
+    """Translates with one set of parameters; assign `params` to go on with others of the same shapes.
 
-    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary):
+    Calls from several threads are safe: they decode one after the other.
+
+    >>> import wmt_transformer as wt
+    >>> translator = wt.Translator.load("runs/quickstart")
+    >>> translator
+    Translator(runs/quickstart, average at step ..., ... parameters, ...)
+    >>> translator.translate("The old dog sees a small bird.")
+    '...'
+    >>> translator.translate(["The cat sees a dog.", "A bird likes the big cat."], beam_size=2)
+    ['...', '...']
+    >>> [best, second] = translator.n_best("The cat sees a dog.", 2)
+    >>> best.score >= second.score
+    True
+    """
+
+    def __init__(self, config: Config, params: Params, vocabulary: Vocabulary, origin: str = "in memory"):
         if config.model.architecture == "decoder_only":
             raise UserError(f"{config.name} is a language model, which does not translate; see `generate`")
         self.params = params
@@ -38,11 +56,16 @@ class Translator:
         self.vocabulary = vocabulary
         self.data = config.data
         self._decode = config.decode
+        self._origin = origin
         self._others: tuple[Translator, ...] = ()  # of an ensemble
+        self._one_at_a_time = threading.Lock()
         # A learned table of positions ends; sinusoids do not.
         self._positions = config.model.max_positions if config.model.positions == "learned" else sys.maxsize
         self.longest = min(config.data.max_length, self._positions)
         """A line with this many pieces, EOS included, is decoded in parts: training saw none as long."""
+
+    def __repr__(self) -> str:
+        return runs.shown(self, self._origin, self._parameters)
 
     @classmethod
     def load(
@@ -95,120 +118,179 @@ class Translator:
                 raise UserError(
                     f"the vocabularies of {one} and {two} differ: {differs}; an ensemble needs runs of one vocabulary"
                 )
-        joined = cls(Config(model=first.model, data=first.data, decode=first._decode), first.params, first.vocabulary)
+        config = Config(model=first.model, data=first.data, decode=first._decode)
+        joined = cls(config, first.params, first.vocabulary, " + ".join(one._origin for one in members))
         joined._others = tuple(others)
         joined._positions = min(one._positions for one in members)
         joined.longest = min(one.longest for one in members)
         return joined
 
+    @one_or_all
     def translate(
         self,
-        sentences: Sequence[str],
+        texts: list[str],
         beam_size: int | None = None,
         alpha: float | None = None,
         warn: Callable[[str], None] | None = None,
         first_line: int = 1,
-        **options: Any,
+        *,
+        prefixes: str | Iterable[str] | None = None,
+        beta: float | None = None,
+        min_length: int | None = None,
+        max_length: int | None = None,
+        sampler: sampling.Sample | None = None,
+        seed: int = 1,
     ) -> list[str]:
-        """Returns the best translation of each sentence, in their order; see `n_best`, also for the options."""
-        return [best[0].text for best in self.n_best(sentences, 1, beam_size, alpha, warn, first_line, **options)]
+        """Returns the best translation of a text, or a list of those of several texts; see `n_best` for the options."""
+        request = self.request(1, beam_size, alpha, beta, min_length, max_length, sampler, seed)
+        return [best.text for best, *_ in self._hypotheses(texts, request, prefixes, warn, first_line)]
 
+    @one_or_all
     def n_best(
         self,
-        sentences: Sequence[str],
+        texts: list[str],
         count: int,
         beam_size: int | None = None,
         alpha: float | None = None,
         warn: Callable[[str], None] | None = None,
         first_line: int = 1,
         *,
-        prefixes: Sequence[str] | None = None,
-        **options: Any,
-    ) -> list[list[Translation]]:
-        """Returns up to `count` translations of each sentence, best first.
-
-        Args:
-          sentences: one line each; a blank one gives one empty translation of score 0.
-          count: translations wanted, at most the beam size. There are fewer where fewer exist.
-          beam_size: hypotheses kept (default: the config's); 1 is greedy.
-          alpha: exponent of the length penalty, at least 0 (default: the config's).
-          warn: is told about every line that is too long to translate in one go (default: `warnings.warn`).
-          first_line: the number of the first sentence in warnings and errors, and for `seed`.
-          prefixes: what each translation begins with; an empty one forces nothing. The translation goes on where the
-            prefix ends, be it in the middle of a word.
-          options: see `request`.
-
-        Returns:
-          One list for each sentence. A line that was split into parts has the parts' translations joined, the
-          k-th best with the k-th best, and their mean score; a prefix is its first part's, lengths are each part's.
-
-        Raises UserError for settings out of range or against each other, and for a prefix that cannot be met.
-        """
-        request = self.request(count, beam_size=beam_size, alpha=alpha, **options)
-        if prefixes is not None and len(prefixes) != len(sentences):
-            raise UserError(f"there are {len(prefixes)} prefixes for {len(sentences)} lines; give one for each")
-        parts = lines.parts_of(self.vocabulary, sentences, prefixes, self.longest, warn or warnings.warn, first_line)
-        for part in parts:
-            lines.check_room(part, request.settings, self._positions)
-        found: list[list[list[Translation]]] = [[] for _ in sentences]
-        outputs = batched.decode(self._models, self._parameters, parts, request)
-        for part, hypotheses in zip(parts, outputs, strict=True):
-            found[part.line - first_line].append([self._translation(part, one) for one in hypotheses])
-        return [lines.join(one) for one in found]
-
-    def request(
-        self,
-        count: int = 1,
-        *,
+        prefixes: str | Iterable[str] | None = None,
+        beta: float | None = None,
+        min_length: int | None = None,
+        max_length: int | None = None,
         sampler: sampling.Sample | None = None,
         seed: int = 1,
         alignments: bool = False,
         rule: batched.MakeRule | None = None,
-        **settings: Any,
-    ) -> batched.Request:
-        """Returns what is asked for every sentence alike.
+    ) -> list[list[Translation]]:
+        """Returns up to `count` translations of a text, best first, or a list of such lists for several texts.
 
         Args:
-          sampler: draws translations at random instead of searching for the best; scores are log-probabilities.
-          seed: with the line's number, decides what is drawn for it, whatever else is translated.
+          texts: one text, or any iterable of them. Each line of a text is translated for itself, and its line breaks
+            come back between the translations. A blank text gives one empty translation of score 0.
+          count: translations wanted, at most the beam size. There are fewer where fewer exist. With a sampler: samples,
+            drawn independently of each other and given in their order.
+          beam_size: hypotheses kept (default: the config's); 1 is greedy.
+          alpha: exponent of the length penalty, at least 0 (default: the config's).
+          warn: is told about every line that is too long to translate in one go (default: `warnings.warn`).
+          first_line: the number of the first text in warnings and errors, and for `seed`.
+          prefixes: what each translation begins with; an empty one forces nothing. The translation goes on where the
+            prefix ends, be it in the middle of a word.
+          beta: factor of the coverage penalty (see `decode/coverage.py`).
+          min_length, max_length: the fewest and most pieces of an output, EOS not counted: one that reaches
+            `max_length` ends there. Without it an output is cut at the source's pieces plus the config's
+            `extra_length`, which also holds beside it.
+          sampler: draws translations at random instead of searching for the best, such as
+            `Sample((Temperature(0.8), TopK(40)))` of `decode/sampling.py`; scores are log-probabilities.
+          seed: with the text's number, decides what is drawn for it, whatever else is translated.
           alignments: adds word alignments and attention to each translation (see `decode/alignment.py`).
           rule: what outputs must be (see `decode/tree_rules.py`), in place of lengths and prefixes.
-          settings: `DecodeConfig`'s fields, where None is the config's. `beta` is the factor of the coverage penalty
-            (see `decode/coverage.py`). `min_length` and `max_length` are the fewest and most pieces of an output, EOS
-            not counted: one that reaches `max_length` ends there. Without it an output is cut at the source's pieces
-            plus `extra_length`, which also holds beside it.
+
+        Returns:
+          A text of several lines or parts has their translations joined, the k-th best with the k-th best, and their
+          mean score; a prefix is its first part's, lengths are each part's.
+
+        Raises TypeError for what is no text, and UserError for settings out of range or against each other, and for a
+        prefix that cannot be met.
+        """
+        request = self.request(count, beam_size, alpha, beta, min_length, max_length, sampler, seed, alignments, rule)
+        return self._hypotheses(texts, request, prefixes, warn, first_line)
+
+    def _hypotheses(
+        self,
+        texts: Sequence[str],
+        request: batched.Request,
+        prefixes: str | Iterable[str] | None,
+        warn: Callable[[str], None] | None,
+        first_line: int,
+    ) -> list[list[Translation]]:
+        begun = None if prefixes is None else as_list(prefixes, "prefixes")
+        if begun is not None and len(begun) != len(texts):
+            raise UserError(f"there are {len(begun)} prefixes for {len(texts)} texts; give one for each")
+        parts, ends = lines.parts_of(self.vocabulary, texts, begun, self.longest, warn or warnings.warn, first_line)
+        for part in parts:
+            lines.check_room(part, request.settings, self._positions)
+        found: list[list[tuple[str, list[Translation]]]] = [[] for _ in texts]
+        with self._one_at_a_time:
+            outputs = batched.decode(self._models, self._parameters, parts, request)
+        for part, hypotheses in zip(parts, outputs, strict=True):
+            found[part.line - first_line].append((part.before, [self._translation(part, one) for one in hypotheses]))
+        return [lines.join(one, end) for one, end in zip(found, ends, strict=True)]
+
+    def request(
+        self,
+        count: int = 1,
+        beam_size: int | None = None,
+        alpha: float | None = None,
+        beta: float | None = None,
+        min_length: int | None = None,
+        max_length: int | None = None,
+        sampler: sampling.Sample | None = None,
+        seed: int = 1,
+        alignments: bool = False,
+        rule: batched.MakeRule | None = None,
+    ) -> batched.Request:
+        """Returns what is asked for every text alike; see `n_best`, whose options these are.
 
         Raises UserError for settings out of range or against each other.
         """
+        settings = dict(beam_size=beam_size, alpha=alpha, beta=beta, min_length=min_length, max_length=max_length)
         given = {name: value for name, value in settings.items() if value is not None}
         decoding: DecodeConfig = dataclasses.replace(self._decode, **given)
         if sampler is not None:
-            _check_sampling(given, count, seed)
+            _check_sampling(given, seed)
             decoding = dataclasses.replace(decoding, beam_size=1, alpha=0.0, beta=0.0)
-        if not 1 <= count <= decoding.beam_size:
+        most = sys.maxsize if sampler is not None else decoding.beam_size
+        if not 1 <= count <= most:
+            advice = "1 or more" if sampler is not None else f"1 to {most}, or a wider beam"
             raise UserError(
                 f"{number_of(count, 'translation')} {'was' if count == 1 else 'were'} asked of a beam of "
-                f"{decoding.beam_size}; ask for 1 to {decoding.beam_size}, or a wider beam"
+                f"{decoding.beam_size}; ask for {advice}"
             )
         return batched.Request(decoding, count, sampler or GREEDY, seed, alignments, rule, self._positions)
 
-    def score(self, sources: Sequence[str], targets: Sequence[str], first_line: int = 1) -> list[Score]:
-        """Returns the log-probability of each target given its source (see `decode/scoring.py`).
+    def warm_up(self, texts: int | None = None, request: batched.Request | None = None) -> int:
+        """Compiles every program that translating may need, so that no later call waits; returns how many there are.
 
-        No line is split, however long. Raises UserError where the numbers of sources and targets differ, and for a line
-        (the first is `first_line`) that is longer than a model's learned positions.
+        Each length has its program, and each number of texts up to the next power of two. What was compiled before,
+        by any process, is read from the cache folder.
+
+        Args:
+          texts: the most lines that one call will have, 1 for a call a sentence (default: any number).
+          request: the options of these calls (see `request`; default: the config's). Prefixes make other programs.
+
+        >>> import wmt_transformer as wt
+        >>> translator = wt.Translator.load("runs/quickstart")
+        >>> translator.warm_up(texts=1, request=translator.request(beam_size=1)) > 1
+        True
         """
-        if len(sources) != len(targets):
-            raise UserError(f"there are {len(sources)} sources and {len(targets)} targets; give as many targets")
+        if texts is not None and texts < 1:
+            raise UserError(f"there are {texts} texts to warm up for; give 1 or more")
+        with self._one_at_a_time:
+            asked = request or self.request()
+            return batched.warm_up(self._models, self._parameters, asked, self.longest, texts)
+
+    @one_or_all
+    def score(self, sources: list[str], targets: str | Iterable[str], first_line: int = 1) -> list[Score]:
+        """Returns the log-probability of a target given its source, or a list for several (see `decode/scoring.py`).
+
+        No line is split, however long. Raises TypeError for what is no text, UserError where the numbers of sources and
+        targets differ, and for a line (the first is `first_line`) that is longer than a model's learned positions.
+        """
+        translations = as_list(targets, "targets")
+        if len(sources) != len(translations):
+            raise UserError(f"there are {len(sources)} sources and {len(translations)} targets; give as many targets")
         ids = [[[*self.vocabulary.encode(text), EOS] for text in sources]]
-        ids += [[[*self.vocabulary.encode_target(text), EOS] for text in targets]]
+        ids += [[[*self.vocabulary.encode_target(text), EOS] for text in translations]]
         for line, pair in enumerate(zip(*ids, strict=True), first_line):
             if max(map(len, pair)) > self._positions:
                 raise UserError(
                     f"line {line} has {max(map(len, pair))} tokens and the model {self._positions} learned positions"
                 )
-        batch_tokens = batched.batch_tokens(self._decode) // self._decode.beam_size
-        return scoring.score(self._models, self._parameters, ids[0], ids[1], batch_tokens, self._positions)
+        most = batch_tokens(self._decode) // self._decode.beam_size
+        with self._one_at_a_time:
+            return scoring.score(self._models, self._parameters, ids[0], ids[1], most, self._positions)
 
     @property
     def _models(self) -> tuple[ModelConfig, ...]:
@@ -227,12 +309,10 @@ class Translator:
         return Translation(text, output.score, links, (attention,))
 
 
-def _check_sampling(given: dict[str, Any], count: int, seed: int) -> None:
+def _check_sampling(given: dict[str, Any], seed: int) -> None:
     """Raises UserError for settings of a search, which sampling does not do, and for a seed out of range."""
     without = {"beam_size": 1, "alpha": 0, "beta": 0}  # these values search for nothing
-    searching = [name for name, none in without.items() if given.get(name, none) != none]
-    searching += ["n-best list"] * (count > 1)
-    if searching:
-        raise UserError(f"sampling draws one translation and does not search; leave out the {searching[0]}")
+    if searching := [name for name, none in without.items() if given.get(name, none) != none]:
+        raise UserError(f"sampling draws translations and does not search; leave out the {searching[0]}")
     if not 0 <= seed < 2**32:
         raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")

@@ -1,5 +1,6 @@
-"""Lines of text and the parts that are decoded: what a model is given at once, and how the results become a line.
+"""Texts and the parts that are decoded: what a model is given at once, and how the results become a text.
 
+Each line of a text is translated for itself, and the line breaks come back between the translations.
 A line longer than any that training saw (`data.max_length`) would be translated badly and slowly in one go: it is
 split at ends of sentences where it has any, and a warning names it. Nothing is ever dropped. Lengths come from a short
 list, so that XLA compiles few programs.
@@ -16,6 +17,7 @@ import numpy as np
 from wmt_transformer.config import DecodeConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode.alignment import Attention, Links
+from wmt_transformer.decode.texts import lines_and_breaks
 from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS, PAD, UNKNOWN
 
@@ -35,6 +37,10 @@ class Part:
     """Ids that its output begins with."""
     first_word: int
     """How many of its line's words come before it."""
+    before: str = ""
+    """What its line's translation has before that of this part: nothing, a space or line breaks."""
+    draw: int = 0
+    """Which of several samples of it this is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,37 +59,53 @@ class Translation:
 
 def parts_of(
     vocabulary: Vocabulary,
-    sentences: Sequence[str],
+    texts: Sequence[str],
     prefixes: Sequence[str] | None,
     longest: int,
     warn: Callable[[str], None],
     first_line: int,
-) -> list[Part]:
-    """Returns the parts of every line, each shorter than `longest` with EOS; a blank line has none.
+) -> tuple[list[Part], list[str]]:
+    """Returns the parts of every text, each shorter than `longest` with EOS, and the line breaks that end each text.
 
-    A line's prefix goes to its first part. Raises UserError, naming the line, for a prefix that cannot be spelt.
+    A blank line has no part. A text's prefix goes to its first part. Raises UserError, naming the line, for a prefix
+    that cannot be spelt.
     """
-    parts = []
-    for line, sentence in enumerate(sentences, first_line):
+    parts, ends = [], []
+    for line, text in enumerate(texts, first_line):
         prefix = _spelt(vocabulary, normalise(prefixes[line - first_line]), line) if prefixes else []
-        length = len(vocabulary.encode(sentence))
-        texts = [sentence] if length else []
+        found, end = _cut(vocabulary, text, longest, line, warn)
+        if prefix and not found:
+            raise UserError(f"line {line} is blank and has a prefix; a blank line stays blank, leave its prefix empty")
+        word_of_letter = [word for word, letters in enumerate(normalise(text).split()) for _ in letters]
+        letters = 0
+        for number, (before, one) in enumerate(found):
+            source = [*vocabulary.encode(one), EOS]
+            first_word = word_of_letter[letters] if number else 0
+            parts.append(Part(line, number, one, source, [] if number else prefix, first_word, before))
+            letters += len("".join(normalise(one).split()))
+        ends.append(end)
+    return parts, ends
+
+
+def _cut(
+    vocabulary: Vocabulary, text: str, longest: int, line: int, warn: Callable[[str], None]
+) -> tuple[list[tuple[str, str]], str]:
+    """Returns what is translated of a text in one go, after what comes before it, and what comes after the last."""
+    found: list[tuple[str, str]] = []
+    before = ""
+    rows, breaks = lines_and_breaks(text)
+    for row, end in zip(rows, [*breaks, ""], strict=True):
+        length = len(vocabulary.encode(row))
+        ones = [row] if length else []
         if length >= longest:
-            texts = list(split(vocabulary, normalise(sentence), longest))
+            ones = list(split(vocabulary, normalise(row), longest))
             warn(
                 f"line {line} is very long: {number_of(length, 'piece')}, and training saw at most {longest - 1}; "
-                f"it is translated in {number_of(len(texts), 'part')}"
+                f"it is translated in {number_of(len(ones), 'part')}"
             )
-        if prefix and not texts:
-            raise UserError(f"line {line} is blank and has a prefix; a blank line stays blank, leave its prefix empty")
-        word_of_letter = [word for word, letters in enumerate(normalise(sentence).split()) for _ in letters]
-        letters = 0
-        for count, one in enumerate(texts):
-            source = [*vocabulary.encode(one), EOS]
-            first_word = word_of_letter[letters] if count else 0
-            parts.append(Part(line, count, one, source, [] if count else prefix, first_word))
-            letters += len("".join(one.split()))
-    return parts
+        found += [(" " if number else before, one) for number, one in enumerate(ones)]
+        before = end if ones else before + end
+    return found, before
 
 
 def _spelt(vocabulary: Vocabulary, prefix: str, line: int) -> list[int]:
@@ -135,23 +157,27 @@ def _middle(text: str) -> int:
     return len(text) // 2
 
 
-def join(parts: Sequence[list[Translation]]) -> list[Translation]:
-    """Returns a line's n-best list from those of its parts: the k-th best joined with the k-th best, and their mean
-    score. It is as long as the shortest of them; without parts it is the empty translation."""
-    if len(parts) == 1:
-        return parts[0]
+def join(parts: Sequence[tuple[str, list[Translation]]], end: str = "") -> list[Translation]:
+    """Returns a text's n-best list from what comes before each part and the list of the part: the k-th best joined with
+    the k-th best, `end` after them, and their mean score. It is as long as the shortest of them; without parts it is
+    the empty translation."""
     if not parts:
-        return [Translation("", 0.0)]
-    return [_joined(kth) for kth in zip(*parts, strict=False)]
+        return [Translation(end, 0.0)]
+    if len(parts) == 1 and parts[0][0] + end == "":
+        return parts[0][1]
+    between = [before for before, _ in parts]
+    return [_joined(between, kth, end) for kth in zip(*(found for _, found in parts), strict=False)]
 
 
-def _joined(parts: Sequence[Translation]) -> Translation:
-    links, words = [], 0
-    for part in parts:
+def _joined(between: Sequence[str], parts: Sequence[Translation], end: str) -> Translation:
+    text, links, words = "", [], 0
+    for before, part in zip(between, parts, strict=True):
+        # A space is between words alone: a part may have come out empty.
+        text += ("" if before == " " and not (part.text and text[-1:].strip()) else before) + part.text
         links += [(source, target + words) for source, target in part.alignment or ()]
         words += len(part.text.split())
     return Translation(
-        " ".join(part.text for part in parts if part.text),
+        text + end,
         sum(part.score for part in parts) / len(parts),
         None if parts[0].alignment is None else tuple(sorted(set(links))),
         tuple(attention for part in parts for attention in part.attention),

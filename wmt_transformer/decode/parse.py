@@ -19,6 +19,7 @@ from wmt_transformer.data.treebanks.trees import Repairs, Tree
 from wmt_transformer.decode import tree_rules
 from wmt_transformer.decode.batched import MakeRule
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.texts import one_or_all
 from wmt_transformer.experiment import run_config
 
 
@@ -33,10 +34,23 @@ class Parse(NamedTuple):
 
 
 class Parser:
-    """Parses sentences with a run that was trained on a treebank."""
+    """Parses sentences with a run that was trained on a treebank.
+
+    >>> import wmt_transformer as wt
+    >>> parser = wt.Parser.load("runs/parsing_craft")
+    >>> parser
+    Parser(runs/parsing_craft, step ..., ... parameters, ...)
+    >>> parser.parse("The cat sees a dog.").tree.words()
+    ['The', 'cat', 'sees', 'a', 'dog', '.']
+    >>> [str(one.tree) for one in parser.parse(["The cat sat.", "It sleeps."], constrained=True)]
+    ['(...)', '(...)']
+    """
 
     def __init__(self, translator: Translator):
         self.translator = translator
+
+    def __repr__(self) -> str:
+        return f"Parser{repr(self.translator).removeprefix('Translator')}"
 
     @classmethod
     def load(
@@ -55,9 +69,10 @@ class Parser:
             raise UserError(f"{workdir} holds a run of {corpus}, which is no treebank; use translate")
         return cls(Translator.load(workdir, checkpoint, warn=warn))
 
+    @one_or_all
     def parse(
         self,
-        sentences: Sequence[str],
+        texts: list[str],
         beam_size: int | None = None,
         alpha: float | None = None,
         *,
@@ -65,24 +80,30 @@ class Parser:
         constrained: bool = False,
         first_line: int = 1,
     ) -> list[Parse]:
-        """Returns the tree of each sentence.
+        """Returns the tree of a sentence, or a list of those of several.
 
         Args:
-          sentences: text, which is split into words as the treebank's was.
+          texts: one sentence, or any iterable of them; they are split into words as the treebank's were.
           beam_size, alpha: of the search (default: the config's).
           tokenized: words are separated by white space already, as in trees.
           constrained: the model can write nothing but trees over the words.
           first_line: the number of the first sentence in errors.
 
-        Raises UserError for a sentence without a word, and for one that is longer than any in training.
+        Raises TypeError for what is no text, UserError for a sentence without a word, and for one that is longer than
+        any in training.
         """
         corpus = self.translator.data.corpus
         leaves = [
             treebank_words.leaves(trees.split(text) if tokenized else treebank_words.tokenize(text, corpus))
-            for text in sentences
+            for text in texts
         ]
         check_lengths(self.translator, leaves, first_line)
         return parse(self.translator, leaves, beam_size, alpha, constrained=constrained)
+
+    def warm_up(self, texts: int | None = None, beam_size: int | None = None, *, constrained: bool = False) -> int:
+        """Compiles every program that `parse` may need; returns how many there are (see `Translator.warm_up`)."""
+        rule = _rule(self.translator, []) if constrained else None
+        return self.translator.warm_up(texts, self.translator.request(beam_size=beam_size, rule=rule))
 
 
 def parse(

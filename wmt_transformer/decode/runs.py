@@ -4,10 +4,11 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.data.vocabulary_files import load_vocabulary
@@ -18,29 +19,44 @@ Params = Mapping[str, Any]
 """A model's parameters: nested dicts of arrays."""
 
 
+class Run(NamedTuple):
+    """What a decoder is made from."""
+
+    config: Config
+    params: Params
+    vocabulary: Vocabulary
+    origin: str
+    """The folder of the run, and the step of its checkpoint."""
+
+
 def load(
     folder: Path,
     checkpoint: str | int | None = None,
     compute_dtype: ComputeDtype | None = None,
     warn: Callable[[str], None] = warnings.warn,
-) -> tuple[Config, Params, Vocabulary]:
+) -> Run:
     """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
+
+    From then on compiled programs are kept in the cache folder, also those of later processes.
 
     `compute_dtype` takes the place of the run's own (see `ModelConfig`), and the weights are rounded to it. `warn` is
     told which checkpoint is used where it is not the newest.
 
     Raises UserError when the folder holds no run or no such checkpoint.
     """
-    from wmt_transformer.checkpoint import load_params  # brings Orbax
+    from wmt_transformer.checkpoint import load_params, resolve  # brings Orbax
 
+    use_compilation_cache()
     config = run_config(folder)
     if used := older_than_newest(folder, checkpoint):
         warn(used)
     params, vocabulary = load_params(folder, checkpoint), load_vocabulary(folder / "data")
+    kind, step = resolve(folder, checkpoint)
+    origin = f"{folder}, {'average at ' if kind.name == 'average' else ''}step {step}"
     if compute_dtype is None:
-        return config, params, vocabulary
+        return Run(config, params, vocabulary, origin)
     model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
-    return dataclasses.replace(config, model=model), rounded(params, compute_dtype), vocabulary
+    return Run(dataclasses.replace(config, model=model), rounded(params, compute_dtype), vocabulary, origin)
 
 
 def older_than_newest(folder: Path, which: str | int | None) -> str | None:
@@ -79,3 +95,11 @@ def sized(model: ModelConfig, params: Params, vocabulary: Vocabulary) -> ModelCo
             "use the vocabulary that the model was trained with"
         )
     return dataclasses.replace(model, vocabulary_size=rows)
+
+
+def shown(decoder: object, origin: str, params: Any) -> str:
+    """Returns what `repr` says of a decoder: its run and step, the number of its parameters, where they are."""
+    leaves = jax.tree.leaves(params)
+    devices = {device for leaf in leaves if isinstance(leaf, jax.Array) for device in leaf.devices()}
+    where = ", ".join(sorted(f"{device.platform}:{device.id}" for device in devices)) or "host"
+    return f"{type(decoder).__name__}({origin}, {sum(leaf.size for leaf in leaves):,} parameters, {where})"

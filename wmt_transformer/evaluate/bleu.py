@@ -1,4 +1,4 @@
-"""Scores of a translation side by side: sacreBLEU, chrF2, and the tokenised BLEU of the paper and of older ones.
+"""Scores of a translation side by side: sacreBLEU's BLEU, chrF2, chrF2++ and TER, and the tokenised BLEU of the paper.
 
 sacreBLEU (cased, both sides tokenised by the standard "13a" rules) comes first, because only it can be compared
 between papers (Post 2018). The paper's scores were computed by `multi-bleu.perl` on text tokenised by Moses, into
@@ -6,7 +6,7 @@ German (27.3, 28.4) with hyphenated compounds split as well, which adds about a 
 `compound_split_bleu`. Most Multi30k results are `tokenized_lowercase_bleu`. Each score has its signature.
 
 13a and Moses split at spaces and marks, so a sentence in a language without spaces between words is one token to them,
-and BLEU of four tokens is 0. Such languages have sacreBLEU's own tokenisers (`TOKENIZERS`) and no Moses scores.
+and BLEU of four tokens is 0. Such languages have sacreBLEU's own tokenisers (`TOKENIZERS`), and BLEU and chrF2 alone.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ class Scores:
     chrf: float
     """chrF2: F-score of character n-grams up to 6, recall weighted twice."""
     chrf_signature: str
+    chrf_plus_plus: float | None = None
+    """chrF2++: the same with word 1- and 2-grams. None where spaces do not part the words."""
+    chrf_plus_plus_signature: str | None = None
+    ter: float | None = None
+    """Translation edit rate: edits in 100 words of the reference, so lower is better, and it may be above 100."""
+    ter_signature: str | None = None
     tokenized_bleu: float | None = None
     """BLEU-4 without smoothing on Moses-tokenised, cased text: the paper's 38.1 and 41.8 into French. None where Moses
     does not find the words."""
@@ -67,14 +73,10 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
         )
     if not hypotheses:
         raise UserError("there is nothing to score: translations and references are empty")
-    from sacrebleu.metrics.chrf import CHRF
-
-    chrf, (tokenizer, note) = CHRF(), tokenizer_of(language)
-    compared = (
-        *sacrebleu_score(hypotheses, references, tokenize=tokenizer),
-        chrf.corpus_score(hypotheses, [references]).score,
-        str(chrf.get_signature()),
-    )
+    compared: list[Any] = []
+    for metric in metrics(language).values():
+        compared += [metric.corpus_score(hypotheses, [references]).score, str(metric.get_signature())]
+    tokenizer, note = tokenizer_of(language)
     if tokenizer != DEFAULT_TOKENIZER:
         return Scores(*compared, note=note)
     output, expected = tokenize(hypotheses, language), tokenize(references, language)
@@ -82,7 +84,19 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
     if language == "de":
         split = multi_bleu(split_compounds(output), split_compounds(expected), "de+split-hyphens")
     tokenized = *multi_bleu(output, expected, language), *multi_bleu(output, expected, language, lowercase=True)
-    return Scores(*compared, *tokenized, *split)
+    return Scores(*[*compared, *tokenized, *split])
+
+
+def metrics(language: str) -> dict[str, Any]:
+    """Returns sacreBLEU's metrics for texts in a language, by their names."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
+
+    tokenizer, _ = tokenizer_of(language)
+    found = {"BLEU": BLEU(tokenize=tokenizer, force=True), "chrF2": CHRF()}  # force: be silent about tokenised text
+    of_words = {"chrF2++": CHRF(word_order=2), "TER": TER()}
+    return {**found, **of_words} if tokenizer == DEFAULT_TOKENIZER else found
 
 
 DEFAULT_TOKENIZER = "13a"
@@ -103,7 +117,7 @@ def tokenizer_of(language: str) -> tuple[str, str | None]:
     wanted = TOKENIZERS.get(re.split("[-_]", language.lower())[0], DEFAULT_TOKENIZER)
     if wanted == DEFAULT_TOKENIZER:
         return wanted, None
-    note = f"no scores of Moses tokens: Moses does not find the words of {language!r}"
+    note = f"no scores of words: neither Moses nor spaces part the words of {language!r}"
     module, extra = EXTRAS.get(wanted, ("", ""))
     if module and importlib.util.find_spec(module) is None:
         missing = f"BLEU is of characters: {wanted}, the usual tokeniser, needs pip install '{extra}'"

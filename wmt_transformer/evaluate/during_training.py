@@ -12,7 +12,7 @@ from wmt_transformer.data.documents.prepare import PreparedText
 from wmt_transformer.data.prepare import Prepared
 from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.generate import Translator
-from wmt_transformer.evaluate.runs import Decoding, Warn, headline, ignore, scored
+from wmt_transformer.evaluate.runs import Decoding, Warn, headline_of, ignore
 from wmt_transformer.train.development import Evaluate
 
 PROMPT_LENGTH = 40
@@ -40,8 +40,7 @@ def _scores(config: Config, prepared: Prepared, warn: Warn) -> Evaluate:
         nonlocal translator
         translator = translator or Translator(config, params, prepared.vocabulary)
         translator.params = params
-        scores, hypotheses = scored(translator, pairs, config, Decoding(beam_size=1), warn)
-        name, value = headline(scores)
+        (name, value), hypotheses = headline_of(translator, pairs, config, Decoding(beam_size=1), warn)
         shown = list(zip(pairs, hypotheses, strict=True))[: config.train.show_translations]
         return {name.lower(): value}, "\n".join(f"  {source}\n  -> {now}" for (source, _), now in shown)
 

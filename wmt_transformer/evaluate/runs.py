@@ -7,11 +7,13 @@ number of each that stands for the others.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer import checkpoint, experiment, parent
+from wmt_transformer import checkpoint as checkpoints
+from wmt_transformer import experiment, parent
 from wmt_transformer.config import ComputeDtype, Config, UserError
 from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
@@ -81,6 +83,8 @@ def table(scores: bleu.Scores | TreeScores, paper: str | None = None) -> str:
     lines = [
         ("sacreBLEU", scores.sacrebleu, scores.signature),
         ("chrF2", scores.chrf, scores.chrf_signature),
+        ("chrF2++", scores.chrf_plus_plus, scores.chrf_plus_plus_signature),
+        ("TER (lower is better)", scores.ter, scores.ter_signature),
         ("tokenised BLEU", scores.tokenized_bleu, scores.tokenized_bleu_signature),
         ("tokenised, compounds split", scores.compound_split_bleu, scores.compound_split_bleu_signature),
         ("tokenised lower-cased BLEU", scores.tokenized_lowercase_bleu, scores.tokenized_lowercase_bleu_signature),
@@ -113,6 +117,46 @@ class Decoding:
     constrained: bool = False
     """Whether a parser may write nothing but trees."""
     compute_dtype: ComputeDtype | None = None
+
+
+def evaluate(
+    workdir: str | os.PathLike[str],
+    split: str | None = None,
+    checkpoint: str | int | None = None,
+    *,
+    beam_size: int | None = None,
+    alpha: float | None = None,
+    constrained: bool = False,
+    compute_dtype: ComputeDtype | None = None,
+    stride: int | None = None,
+    say: Warn = ignore,
+) -> bleu.Scores | TreeScores | Perplexity:
+    """Returns the scores of a run on a split of its corpus: of translations, of parses, or a language model's.
+
+    Args:
+      split: dev or test; None is test where the corpus has it, else dev.
+      checkpoint: average, best, latest or a step; None is the average, or else the best.
+      beam_size, alpha, compute_dtype: of the search (default: the run's own).
+      constrained: let a parser write nothing but trees.
+      stride: tokens from one window of a language model to the next (default: its context).
+      say: is given lines for people, such as that a sentence was too long.
+
+    Raises UserError where the folder holds no run, no such checkpoint or no such split.
+
+    >>> import wmt_transformer as wt
+    >>> scores = wt.evaluate("runs/quickstart", "dev", beam_size=1)
+    >>> 0 <= scores.sacrebleu <= 100, scores.signature
+    (True, 'nrefs:1|case:mixed|...')
+    """
+    folder = Path(workdir)
+    chosen = split_of(folder, split)
+    if is_language_model(run_config(folder)):
+        if beam_size or alpha or constrained or compute_dtype:
+            raise UserError(f"{folder} is a language model's run: beam_size, alpha, … are for translations and parses")
+        return text_scores(folder, checkpoint, chosen, stride, say)
+    if stride:
+        raise UserError(f"{folder} is no language model's run, and stride is for these; leave it out")
+    return split_scores(folder, checkpoint, chosen, Decoding(beam_size, alpha, constrained, compute_dtype), say)[0]
 
 
 def split_scores(
@@ -149,9 +193,30 @@ def scored(
         return _parsed(translator, [treebanks.gold(tree) for _, tree in pairs], decoding, warn)
     if decoding.constrained:
         raise UserError(f"--constrained is for trees, and {settings.data.corpus} is no treebank; leave it out")
-    sources, references = zip(*pairs, strict=True)
-    hypotheses = translator.translate(sources, decoding.beam_size, decoding.alpha, warn=warn)
+    hypotheses, references = _translated(translator, pairs, decoding, warn)
     return bleu.score(hypotheses, references, language=settings.data.target), hypotheses
+
+
+def headline_of(
+    translator: Translator, pairs: list[tuple[str, str]], settings: Config, decoding: Decoding, warn: Warn = ignore
+) -> tuple[tuple[str, float], list[str]]:
+    """Returns the headline (see `headline`) of what `scored` scores, and the output lines, without the other scores.
+
+    These take longer: TER of a model that has learned little, ten seconds for a thousand sentences.
+    """
+    if settings.data.corpus in treebanks.CORPORA:
+        scores, lines = scored(translator, pairs, settings, decoding, warn)
+        return headline(scores), lines
+    hypotheses, references = _translated(translator, pairs, decoding, warn)
+    tokenizer, _ = bleu.tokenizer_of(settings.data.target)
+    return ("BLEU", bleu.sacrebleu_score(hypotheses, references, tokenize=tokenizer)[0]), hypotheses
+
+
+def _translated(
+    translator: Translator, pairs: list[tuple[str, str]], decoding: Decoding, warn: Warn
+) -> tuple[list[str], list[str]]:
+    sources, references = map(list, zip(*pairs, strict=True))
+    return translator.translate(sources, decoding.beam_size, decoding.alpha, warn=warn), references
 
 
 def _parsed(translator: Translator, gold: list[Tree], decoding: Decoding, warn: Warn) -> tuple[TreeScores, list[str]]:
@@ -185,7 +250,7 @@ def description(workdir: Path, which: str | int | None, split: str, decoding: De
     that it started from, if any.
     """
     settings = run_config(workdir)
-    folder, step = checkpoint.resolve(workdir, which)
+    folder, step = checkpoints.resolve(workdir, which)
     own = {
         "beam_size": settings.decode.beam_size,
         "alpha": settings.decode.alpha,

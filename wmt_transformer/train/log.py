@@ -17,6 +17,12 @@ from wmt_transformer.train import chips, metrics
 from wmt_transformer.train.development import summary
 from wmt_transformer.train.hosts import is_main
 from wmt_transformer.train.optimizer import schedule
+from wmt_transformer.train.step import StepMetrics
+
+OnStep = Callable[[int, StepMetrics], None]
+"""Is called after every step with its number and its metrics, which are still on the device."""
+OnEvaluation = Callable[[int, dict[str, float]], None]
+"""Is called after every evaluation with the step and what was measured, by name."""
 
 PAPER_TOKENS = 25_000
 """Target tokens of a step in §5.1: learning rates and step counts are made for about this many."""
@@ -45,10 +51,21 @@ class Log:
     """What a run tells of itself: sums of its steps every `log_every` steps, evaluations, and lines for people.
 
     They go to metrics.jsonl, TensorBoard and the progress bar, from process 0 alone. `first` is the step that the run
-    starts after; a batch is read in `slices` slices, one of them by this process.
+    starts after; a batch is read in `slices` slices, one of them by this process. The caller's callbacks are called in
+    all processes.
     """
 
-    def __init__(self, config: Config, workdir: Path, first: int, slices: int, profile: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        workdir: Path,
+        first: int,
+        slices: int,
+        profile: bool = False,
+        on_step: OnStep | None = None,
+        on_evaluation: OnEvaluation | None = None,
+    ) -> None:
+        self._on_step, self._on_evaluation = on_step, on_evaluation
         self._config, self._first, self._slices = config, first, slices
         self._muted = not is_main()
         steps = config.train.steps
@@ -62,7 +79,9 @@ class Log:
         self._warned = False
         self._rate = schedule(config.train, config.model.d_model)
         self.history: list[dict[str, Any]] = [] if self._muted else metrics.evaluations(workdir)
-        """What every evaluation so far measured, oldest first."""
+        """What every evaluation before this start of the run measured, oldest first."""
+        self.evaluations: dict[int, dict[str, float]] = {}
+        """What was measured at each evaluation of this start of the run, by the step."""
 
     def __enter__(self) -> Log:
         for part in (self._writer, self._progress, self._trace):
@@ -91,11 +110,14 @@ class Log:
 
     def evaluated(self, step: int, measured: dict[str, float], text: str) -> dict[str, float]:
         """Reports what was measured on the development set (see `Development`), and returns it."""
+        self.evaluations[step] = measured
         self._writer.write(step, measured)
         self._progress.message(summary(step, measured, text))
+        if self._on_evaluation is not None:
+            self._on_evaluation(step, measured)
         return measured
 
-    def add(self, step: int, batch: Batch, measured: Any) -> None:
+    def add(self, step: int, batch: Batch, measured: StepMetrics) -> None:
         """Counts one step; on every `log_every`-th waits for the device and reports."""
         # This process knows its slice of the source; the others' hold about as much.
         counted = {"source": np.count_nonzero(batch.source), "slots": batch.source.size + batch.target.size}
@@ -110,6 +132,8 @@ class Log:
             self._progress.message(where)
         if step % self._config.train.log_every == 0:
             self._report(step)
+        if self._on_step is not None:
+            self._on_step(step, measured)
 
     def _report(self, step: int) -> None:
         with self.timer("step"):

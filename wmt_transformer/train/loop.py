@@ -28,7 +28,7 @@ from wmt_transformer.train.development import Development, Evaluate, Patience
 from wmt_transformer.train.device_memory import enough_memory
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.hosts import largest
-from wmt_transformer.train.log import Log, Timed
+from wmt_transformer.train.log import Log, OnEvaluation, OnStep, Timed
 from wmt_transformer.train.optimizer import optimizer, schedule
 from wmt_transformer.train.parameters import count
 from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
@@ -50,6 +50,8 @@ class Outcome:
     parameters: int
     signal: int | None
     """The signal that ended it early, None when it reached its end."""
+    evaluations: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
+    """What was measured on the development set, by name, at each step that this start of the run evaluated after."""
 
 
 def train(
@@ -58,12 +60,14 @@ def train(
     prepared: Prepared | PreparedText,
     evaluate: Evaluate | None = None,
     profile: bool = False,
+    on_step: OnStep | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Outcome:
     """Trains to the last step or until the dev loss stops falling, from the newest checkpoint if there is one.
 
     `evaluate` adds scores to the development loss; its first (BLEU or F1), if any, decides which checkpoint is best.
     A checkpoint is saved on schedule, where a development score is the best so far, and where a signal ends the run.
-    With `profile` a few steps are traced (see `metrics.Trace`).
+    With `profile` a few steps are traced (see `metrics.Trace`); the callbacks are those of `training.train`.
     """
     begin = time.monotonic()
     mesh, model = make_mesh(config.mesh), build(config.model)
@@ -78,7 +82,7 @@ def train(
         trained, parameters = count(state.params, settings.freeze)
         step = Timed(make_train_step(model, update, settings, mesh))
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
-        with Log(config, workdir, first, row_slice(mesh)[1], profile) as log:
+        with Log(config, workdir, first, row_slice(mesh)[1], profile, on_step, on_evaluation) as log:
             patience = Patience(log.history, settings.patience, settings.patience_measure)
             done, ended = patience.is_over(), stop.agreed(first)
             log.begin(trained, parameters, said)
@@ -106,7 +110,7 @@ def train(
                         _save(checkpoints, state, score, scheduled)
                         saved = now
             checkpoints.wait()
-    return Outcome(now, time.monotonic() - begin, step.first_seconds, parameters, ended)
+    return Outcome(now, time.monotonic() - begin, step.first_seconds, parameters, ended, log.evaluations)
 
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None, scheduled: bool) -> None:

@@ -184,11 +184,37 @@ class Trace:
             jax.profiler.stop_trace()
 
 
+class NotebookBar:
+    """A bar below a notebook's cell, redrawn in its place."""
+
+    EVERY = 0.5
+    """Seconds between two drawings."""
+
+    def __init__(self, total_steps: int, step: int) -> None:
+        from IPython.display import display
+
+        self._total, self._step, self._text, self._drawn = total_steps, step, "compiling", time.monotonic()
+        self._handle: Any = display(self._bundle(), raw=True, display_id=True)
+
+    def show(self, step: int, text: str | None = None, at_once: bool = False) -> None:
+        """Moves the bar; where there is no new text the last one stays. Most calls draw nothing."""
+        self._step, self._text = step, text or self._text
+        if at_once or text or time.monotonic() - self._drawn >= self.EVERY:
+            self._drawn = time.monotonic()
+            self._handle.update(self._bundle(), raw=True)
+
+    def _bundle(self) -> dict[str, str]:
+        text = f"step {self._step}/{self._total}  {self._text}"
+        bar = f'<progress value="{self._step}" max="{self._total}" style="width: 20em"></progress>'
+        return {"text/plain": text, "text/html": f"{bar} {text}"}
+
+
 class ProgressBar:
     """Steps, loss, tokens per second and the time left, on standard error.
 
-    On a terminal this is a live bar; elsewhere `report` writes one plain line each time. Standard output is
-    never touched: it belongs to `--json` and to translations. Where `muted` nothing is shown.
+    On a terminal and in a notebook this is a live bar; elsewhere `report` writes one plain line each time. Standard
+    output is never touched but in a notebook: it belongs to `--json` and to translations. Where `muted` nothing is
+    shown.
     """
 
     SILENCE = 30.0
@@ -196,15 +222,17 @@ class ProgressBar:
 
     def __init__(self, total_steps: int, step: int = 0, muted: bool = False) -> None:
         self._total, self._first, self._start = total_steps, step, time.monotonic()
-        self._bar = self._console = None
-        self._muted, self._said = muted, self._start
+        self._bar = self._console = self._notebook = None
+        self._muted, self._said, self._now = muted, self._start, step
 
     def __enter__(self) -> ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        if console.is_terminal and not console.is_dumb_terminal and not self._muted:
+        if console.is_jupyter and not self._muted:
+            self._notebook = NotebookBar(self._total, self._first)
+        elif console.is_terminal and not console.is_dumb_terminal and not self._muted:
             left = (TextColumn("[dim]left"), TimeRemainingColumn(compact=True, elapsed_when_finished=True))
             columns = (
                 TextColumn("step"),
@@ -221,12 +249,16 @@ class ProgressBar:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._notebook is not None:
+            self._notebook.show(self._now, at_once=True)
 
     def advance(self, step: int) -> None:
         """Moves the bar; where there is none, writes a line after the first step and after a long silence."""
-        now = time.monotonic()
+        now, self._now = time.monotonic(), step
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
+        elif self._notebook is not None:
+            self._notebook.show(step)
         elif step == self._first + 1 or now - self._said >= self.SILENCE:
             self.message(f"step {step}/{self._total}  {now - self._start:.0f} s since the start, compilation included")
 
@@ -245,7 +277,10 @@ class ProgressBar:
         else:
             seconds = (time.monotonic() - self._start) / max(step - self._first, 1) * (self._total - step)
             left = f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
-            self.message(f"step {step}/{self._total}  {text}  left {left}")
+            if self._notebook is not None:
+                self._notebook.show(step, f"{text}  left {left}")
+            else:
+                self.message(f"step {step}/{self._total}  {text}  left {left}")
 
     def message(self, text: str) -> None:
         """Writes lines of text above the bar: translations, scores, warnings."""
@@ -253,4 +288,5 @@ class ProgressBar:
         if self._console is not None:
             self._console.print(text, markup=False, highlight=False)
         elif not self._muted:
-            print(text, file=sys.stderr, flush=True)
+            # Notebooks show standard error as if something had failed.
+            print(text, file=sys.stderr if self._notebook is None else sys.stdout, flush=True)
