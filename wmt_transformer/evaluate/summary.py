@@ -76,6 +76,9 @@ def summary(workdir: Path) -> Summary:
     scored = [(line["dev/score"], line["step"]) for line in lines if line.get("dev/score") is not None]
     best_score, best_step = max(scored, default=(None, None))
     started, trained = (_last(lines, name) for name in ("start/devices", "train/loss"))
+    steps = settings.train.steps
+    if settings.train.epochs is not None:  # known when training has begun
+        steps = int(started.get("start/steps", steps))
     saved = checkpoint.steps(workdir)
     averaged = max((int(path.name) for path in (workdir / "average").glob("*") if path.name.isdigit()), default=None)
     return Summary(
@@ -90,7 +93,7 @@ def summary(workdir: Path) -> Summary:
         parameters=_whole(started.get("start/parameters")),
         trained_parameters=_whole(started.get("start/trained_parameters", started.get("start/parameters"))),
         step=max([*saved, *(line["step"] for line in lines)], default=0),
-        steps=int((settings.train.epochs is not None and started.get("start/steps")) or settings.train.steps),
+        steps=steps,
         best_score=best_score,
         best_measure=next(
             (f"dev {name}" for name in ("BLEU", "F1") if any(f"dev/{name.lower()}" in line for line in lines)),
