@@ -30,7 +30,7 @@ BY_HAND: dict[Any, dict[int, float]] = {
     "cosine": {1: 0.25, 4: 1.0, 6: (1 + HALF) / 2, 8: 0.5, 10: (1 - HALF) / 2, 12: 0.0, 99: 0.0},
 }
 """Of 0.01: warm-up over 4 steps, then 8 steps more to the last one."""
-OPTAX = {
+OPTAX: dict[str, Any] = {
     "constant": optax.warmup_constant_schedule(0.0, 0.01, 4),
     "linear": optax.join_schedules(
         [optax.linear_schedule(0.0, 0.01, 4), optax.linear_schedule(0.01, 0.0, 8)], boundaries=[4]

@@ -80,8 +80,10 @@ class Patience:
     def add(self, measured: Mapping[str, Any]) -> None:
         """Adds what the newest evaluation measured; what is not finite (None in the file) is worse than anything."""
         value = measured[self._name]
-        known = value is not None and math.isfinite(value)
-        self._losses.append(math.inf if not known else -value if self._name == "dev/score" else value)
+        if value is None or not math.isfinite(value):
+            self._losses.append(math.inf)
+        else:
+            self._losses.append(-value if self._name == "dev/score" else value)
 
     def is_over(self) -> bool:
         """Tells whether none of the last evaluations had a lower loss than the best one before them."""

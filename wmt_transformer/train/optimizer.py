@@ -1,6 +1,7 @@
 """Adam and the learning-rate schedule of §5.3, and the choices beside them."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
 
 import jax.numpy as jnp
 import optax
@@ -44,16 +45,15 @@ def optimizer(train: TrainConfig, d_model: int) -> optax.GradientTransformation:
     from 0 and the paper from 1.
     """
     rate = schedule(train, d_model)
-    settings = {"b1": train.adam_b1, "b2": train.adam_b2, "eps": train.adam_epsilon}
-
-    def rate_of(count: Int[Array, ""]) -> Float[Array, ""]:
-        return rate(jnp.asarray(count) + 1)
-
-    if train.weight_decay:
-        update = optax.adamw(rate_of, **settings, weight_decay=train.weight_decay, mask=decayed)
-    else:
-        update = optax.adam(rate_of, **settings)
+    adam = (
+        functools.partial(optax.adamw, weight_decay=train.weight_decay, mask=decayed)
+        if train.weight_decay
+        else optax.adam
+    )
+    update = adam(
+        lambda count: rate(jnp.asarray(count) + 1), b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_epsilon
+    )
     if not train.freeze:
         return update
-    kinds = {False: update, True: optax.set_to_zero()}
+    kinds: dict[Hashable, optax.GradientTransformation] = {False: update, True: optax.set_to_zero()}
     return optax.multi_transform(kinds, lambda params: frozen(params, train.freeze))
