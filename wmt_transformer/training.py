@@ -39,7 +39,7 @@ def prepare(config: Config, workdir: str | os.PathLike[str], say: Callable[[str]
 
     >>> import wmt_transformer as wt
     >>> config = wt.load_config("quickstart", data={"train_pairs": 300, "vocabulary_size": 400})
-    >>> wt.prepare(config, "runs/prepared")
+    >>> wt.prepare(config, "runs/mine")
     """
     from wmt_transformer.data.runs import prepare_data
 
