@@ -22,14 +22,16 @@ from wmt_transformer.train import optimizer, sharding, state, step
 # With the TPU's kernels in one of the two: they have to be told how they are split.
 attention = {"post": "explicit", "pre": "fused"}[sys.argv[1]]
 model, _ = fakes.tiny_model(norm_position=sys.argv[1], vocabulary_size=24, d_model=16, d_ff=32, attention=attention)
-settings = TrainConfig(warmup_steps=4)
+# One of the two also clips, decays, and keeps a running mean, which is split as the parameters are.
+more = {"post": {}, "pre": {"clip_norm": 1.0, "weight_decay": 0.1, "ema_decay": 0.9}}[sys.argv[1]]
+settings = TrainConfig(warmup_steps=4, **more)
 update = optimizer.optimizer(settings, 16)
 
 
 def train(mesh: Mesh) -> tuple[state.TrainState, float]:
     """Returns the state behind three updates with dropout, and the loss of the last."""
     with jax.set_mesh(mesh):
-        now = state.initial_state(model, update, mesh, 1)
+        now = state.initial_state(model, update, mesh, 1, settings.ema_decay > 0)
         run = step.make_train_step(model, update, settings, mesh)
         batch = sharding.place_batch(test_step.BATCH, mesh)
         for _ in range(2):
@@ -75,7 +77,7 @@ def main() -> None:
         mesh = sharding.make_mesh(config)
         now, other = train(mesh)
         both = zip(jax.tree.leaves(now.params), jax.tree.leaves(one.params), strict=True)
-        leaves = jax.tree_util.tree_leaves_with_path((now.params, now.optimizer))
+        leaves = jax.tree_util.tree_leaves_with_path((now.params, now.optimizer, now.ema))
         moved = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), sharper(one.params), now.params)
         report[name] = {
             "loss": other / loss,

@@ -44,7 +44,7 @@ def untrained(workdir: Path, config: Config) -> None:
     some = jnp.ones((1, 2), jnp.int32)
     checkpoints = Checkpoints(workdir)
     params = build(config.model).init(jax.random.key(0), some, some)["params"]
-    checkpoints.save(1, params, optimizer={"count": jnp.zeros(())})
+    checkpoints.save(1, {"params": params, "optimizer": {"count": jnp.zeros(())}})
     checkpoints.close()
 
 

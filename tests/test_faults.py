@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import jax
 import numpy as np
+import optax
 import pytest
 from commands import ROOT, assert_same, params_of, refused, run
 
@@ -201,7 +202,7 @@ def test_processes_of_which_one_finds_damage_all_try_the_same_older_checkpoint(c
     tried: list[int] = []
     monkeypatch.setattr(opened, "verify", lambda step: tried.append(step) or raise_at(step, 9))
     with pytest.raises(KeyboardInterrupt):
-        start_of_run._restored(opened, nothing)
+        start_of_run._restored(opened, optax.identity(), nothing)
     assert tried == [12, 9] and asked == [0, 0, 0, 0]
 
 

@@ -263,7 +263,7 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     with pytest.raises(UserError, match="holds no checkpoint"):
         Translator.load(tmp_path)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(3, params, optimizer={"count": jnp.zeros(())})
+    checkpoints.save(3, {"params": params, "optimizer": {"count": jnp.zeros(())}})
     checkpoints.close()
     with pytest.raises(UserError, match="no vocabulary"):
         Translator.load(tmp_path, "latest")

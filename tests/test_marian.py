@@ -335,6 +335,58 @@ def test_two_vocabularies_of_different_sizes_keep_their_ids_apart(transformers: 
     assert their_translations(transformers, tmp_path / "again", TEST) == their_translations(transformers, folder, TEST)
 
 
+FINE_TUNING = """
+from wmt_transformer.config import Config, DataConfig, TrainConfig
+
+def get_config():
+    return Config(
+        data=DataConfig(
+            corpus="files", source="en", target="de", path={path!r}, train_files=("text.tsv",),
+            dev_files=("text.tsv",), num_shapes=1, source_tokens=8192, target_tokens=8192, max_length=200,
+        ),
+        train=TrainConfig(
+            steps=20, schedule="constant", learning_rate=3e-3, warmup_steps=1, label_smoothing=0.0, log_every=1,
+            evaluate_every=20, evaluate_pairs=0, checkpoint_every=20,
+        ),
+    )
+"""
+
+
+def their_loss(transformers: Any, folder: Path, pairs: list[tuple[str, str]]) -> float:
+    """Returns the nats per target token, </s> included, that model and tokeniser of a folder give the pairs."""
+    import torch
+
+    tokenizer = transformers.MarianTokenizer.from_pretrained(folder)
+    model = transformers.MarianMTModel.from_pretrained(folder).eval()
+    sources, targets = map(list, zip(*pairs, strict=True))
+    batch = tokenizer(sources, text_target=targets, return_tensors="pt", padding=True)
+    batch["labels"][batch["labels"] == tokenizer.pad_token_id] = -100
+    with torch.no_grad():
+        return float(model(**batch).loss)
+
+
+@pytest.mark.interop
+def test_an_imported_model_trains_on_from_their_loss_and_is_exported_again(
+    transformers: Any, opus: Path, tmp_path: Path
+):
+    pairs = [(sentence.en, sentence.de) for sentence in SENTENCES[:24]]
+    (tmp_path / "text.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in pairs))
+    (tmp_path / "tune.py").write_text(FINE_TUNING.format(path=str(tmp_path)))
+    assert run("import-marian", opus, "--workdir", tmp_path / "parent") == 0
+    settings = ["--model.dropout", 0, "--train.freeze", ".*embedding/table"]
+    assert (
+        run("train", tmp_path / "tune.py", "--workdir", tmp_path / "run", "--from", tmp_path / "parent", *settings) == 0
+    )
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    first, last = (next(line[name] for line in lines if name in line) for name in ("train/nats_per_token", "dev/loss"))
+    assert first == pytest.approx(their_loss(transformers, opus, pairs), rel=1e-4)  # of the one batch, before update 1
+    assert last < first - 1
+    assert run("export-marian", "--workdir", tmp_path / "run", "--output", tmp_path / "out") == 0
+    assert their_loss(transformers, tmp_path / "out", pairs) == pytest.approx(last, rel=1e-4)
+    before, after = (checkpoint.load_params(tmp_path / name) for name in ("parent", "run"))
+    np.testing.assert_array_equal(before["target_embedding"]["table"], after["target_embedding"]["table"])
+
+
 @pytest.mark.interop
 def test_where_their_softmax_is_taken_again_without_pad_so_is_ours(transformers: Any, tmp_path: Path):
     import torch

@@ -34,18 +34,20 @@ def test_sums_of_unequal_batches_weigh_every_token_the_same():
 def test_a_run_is_out_of_patience_when_no_new_loss_is_below_the_older_ones():
     patience = Patience([], evaluations=2)
     for loss, done in ((3.0, False), (math.nan, False), (2.5, False), (2.6, False), (2.5, True), (2.4, False)):
-        patience.add(loss)
+        patience.add({"dev/loss": loss})
         assert patience.is_over() == done, loss
-    assert not Patience([1.0] * 9, evaluations=0).is_over()
+    assert not Patience([{"dev/loss": 1.0}] * 9, evaluations=0).is_over()
 
 
-def test_early_stopping_reads_the_losses_of_the_run_so_far_and_not_its_scores(tmp_path: Path):
+def test_early_stopping_reads_the_losses_of_the_run_so_far_or_its_scores_where_these_are_asked_for(tmp_path: Path):
     with metrics.MetricsWriter(tmp_path) as writer:
         for step, loss in ((1, 3.0), (2, math.inf), (3, 2.0)):
             writer.write(step, {"dev/loss": loss, "dev/bleu": 0.0, "dev/score": 0.0})
-    so_far = metrics.dev_losses(tmp_path)
-    assert so_far == [3.0, math.inf, 2.0]
+    so_far = metrics.evaluations(tmp_path)
+    assert [line["dev/loss"] for line in so_far] == [3.0, None, 2.0]
     assert not Patience(so_far, evaluations=1).is_over()  # the score has never moved, and the loss has
+    assert Patience(so_far, 1, "score").is_over()
+    assert not Patience([*so_far, {"dev/loss": 4.0, "dev/score": 0.1}], 1, "score").is_over()  # higher is better
 
 
 def test_perplexity_is_the_exponential_and_a_diverged_loss_is_infinite():

@@ -46,6 +46,11 @@ SMALL = Config(
         ("train.seed", "-1"),
         ("train.seed", str(2**31)),
         ("train.average_last", "6"),
+        ("train.epochs", "0"),
+        ("train.clip_norm", "0"),
+        ("train.ema_decay", "1"),
+        ("train.weight_decay", "-0.1"),
+        ("train.freeze", "(encoder"),
         ("decode.beam_size", "0"),
         ("decode.alpha", "-0.1"),
         ("mesh.data", "0"),
@@ -120,10 +125,14 @@ def test_any_override_of_model_or_training_is_refused_or_gives_a_step_that_can_b
         return  # would be lowered one after another, or needs as many rows
     mesh, model = make_mesh(config.mesh), build(config.model)
     update = optimizer(config.train, config.model.d_model)
+    if config.train.freeze:  # no parameter has such a name
+        with pytest.raises(UserError, match=r"names are (encoder|decoder)/"):
+            abstract_state(model, update, mesh)
+        return
     rows: typing.Any = jax.ShapeDtypeStruct((4 * config.train.accumulation, 8), "int32")
     with jax.set_mesh(mesh):
         step = make_train_step(model, update, config.train, mesh)
-        state = abstract_state(model, update, mesh)
+        state = abstract_state(model, update, mesh, config.train.ema_decay > 0)
         assert step.lower(state, Batch(rows, rows)).out_info[0].step.shape == ()  # pyright: ignore[reportFunctionMemberAccess]
 
 
@@ -132,6 +141,7 @@ def test_any_override_of_model_or_training_is_refused_or_gives_a_step_that_can_b
 MAY = {
     "train": {
         "steps",
+        "epochs",
         "log_every",
         "evaluate_every",
         "evaluate_pairs",
@@ -139,12 +149,13 @@ MAY = {
         "keep_checkpoints",
         "average_last",
         "patience",
+        "patience_measure",
         "stop_after_skipped",
         "show_translations",
         "deterministic",
     },
     "model": {"vocabulary_size", "remat", "attention"},
-    "data": {"path"},
+    "data": {"path", "vocabulary"},
     "decode": {"beam_size", "alpha", "beta", "extra_length", "min_length", "max_length", "batch_tokens"},
     "mesh": {"data", "fsdp", "tensor"},
 }
@@ -160,7 +171,7 @@ def another(value: typing.Any, kind: typing.Any) -> typing.Any:
         return (1.0,) if "float" in str(kind) else ("other",)
     if isinstance(value, int):
         return value + 1 if value > 0 else 1
-    if isinstance(value, float):
+    if isinstance(value, float) or "float" in str(kind):
         return value / 2 if value else 0.25
     return 3 if "int" in str(kind) else "other"
 
@@ -169,7 +180,7 @@ def another(value: typing.Any, kind: typing.Any) -> typing.Any:
 def test_a_run_goes_on_with_another_value_of_a_setting_only_where_that_does_not_change_what_is_learned(
     tmp_path, section, field
 ):
-    base = Config(train=TrainConfig(keep_checkpoints=9, average_last=3))
+    base = Config(train=TrainConfig(keep_checkpoints=9, average_last=3, learning_rate=0.1))
     part = getattr(base, section)
     changed = dataclasses.replace(
         base,

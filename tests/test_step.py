@@ -4,6 +4,7 @@ import fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from wmt_transformer.config import MeshConfig, TrainConfig
@@ -12,7 +13,7 @@ from wmt_transformer.special_tokens import EOS
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh, place_batch
 from wmt_transformer.train.state import initial_state
-from wmt_transformer.train.step import gradients, make_eval_step, make_train_step, norm_of
+from wmt_transformer.train.step import clipped, gradients, make_eval_step, make_train_step, norm_of
 
 BATCH = Batch(
     np.asarray(fakes.random_tokens(0, 8, 7, [7, 5, 2, 7, 3, 7, 7, 0])),
@@ -124,3 +125,70 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_counted():
     jax.tree.map(np.testing.assert_array_equal, kept, (spoilt.params, spoilt.optimizer))
     after, measured = step(before._replace(skipped=jnp.int32(2)), place_batch(BATCH, mesh))
     assert (int(after.skipped), int(measured.skipped)) == (0, 0)
+
+
+def trees_of(*leaves: list[float]) -> dict:
+    return {str(i): jnp.asarray(leaf) for i, leaf in enumerate(leaves)}
+
+
+@pytest.mark.parametrize("most", [1.0, 12.9, 13.1, 1e9])
+def test_a_gradient_that_is_too_large_is_scaled_down_as_optax_does_it(most):
+    gradient = trees_of([3.0, -4.0], [12.0], [0.0, 0.0])  # of norm 13
+    expected, _ = optax.clip_by_global_norm(most).update(gradient, optax.EmptyState())
+    found = clipped(gradient, norm_of(gradient), most)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
+    assert float(norm_of(found)) == pytest.approx(min(13.0, most), rel=1e-6)
+    assert clipped(gradient, norm_of(gradient), None) is gradient
+    jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), clipped(trees_of([0.0]), jnp.zeros(()), most))
+
+
+@pytest.mark.interop
+def test_a_gradient_is_scaled_down_as_torch_does_it():
+    torch = pytest.importorskip("torch")
+    gradient = trees_of([3.0, -4.0], [12.0])
+    theirs = [torch.nn.Parameter(torch.zeros(n)) for n in (2, 1)]
+    for parameter, leaf in zip(theirs, gradient.values(), strict=True):
+        parameter.grad = torch.tensor(np.asarray(leaf))
+    torch.nn.utils.clip_grad_norm_(theirs, 2.0)
+    for parameter, leaf in zip(theirs, clipped(gradient, norm_of(gradient), 2.0).values(), strict=True):
+        np.testing.assert_allclose(parameter.grad.numpy(), leaf, rtol=1e-6)
+
+
+def test_a_step_is_taken_with_the_gradient_that_was_clipped_and_reports_the_norm_before():
+    model, _ = fakes.tiny_model(num_layers=1, dropout=0.0)
+    mesh, ends = make_mesh(MeshConfig()), {}
+    for most in (None, 1e-3):
+        # With a large ε Adam's first update is its gradient / ε, nearly: what is clipped moves less.
+        settings = TrainConfig(warmup_steps=1, clip_norm=most, adam_epsilon=10.0)
+        update = optimizer(settings, 16)
+        state = initial_state(model, update, mesh, seed=1)
+        before = jax.tree.map(np.asarray, state.params)
+        state, measured = make_train_step(model, update, settings, mesh)(state, place_batch(BATCH, mesh))
+        ends[most] = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, before), measured.gradient_norm
+    norm = float(ends[None][1])
+    assert norm == float(ends[1e-3][1]) > 0.1
+    jax.tree.map(
+        lambda whole, small: np.testing.assert_allclose(small, whole * 1e-3 / norm, rtol=0.1, atol=1e-7),
+        ends[None][0], ends[1e-3][0],
+    )  # fmt: skip
+
+
+def test_the_running_mean_is_that_of_a_count_by_hand_and_a_skipped_step_leaves_it():
+    model, _ = fakes.tiny_model(num_layers=1)
+    mesh, settings = make_mesh(MeshConfig()), TrainConfig(warmup_steps=4, ema_decay=0.3)
+    update = optimizer(settings, 16)
+    step = make_train_step(model, update, settings, mesh)
+    state = initial_state(model, update, mesh, seed=1, ema=True)
+    mean = jax.tree.map(np.asarray, state.params)
+    jax.tree.map(np.testing.assert_array_equal, mean, state.ema)
+    for decay in (2 / 11, 3 / 12, 0.3, 0.3):  # (1 + n) / (10 + n) for n = 1, 2; then 4 / 13 is more than 0.3
+        state, _ = step(state, place_batch(BATCH, mesh))
+        mean = jax.tree.map(lambda old, now, d=decay: d * old + (1 - d) * np.asarray(now), mean, state.params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), mean, state.ema)
+    assert state.used is state.ema and state.items()["trained"] is state.params
+    table = state.params["target_embedding"]["table"]
+    state.params["target_embedding"]["table"] = table.at[5, 0].set(jnp.inf)
+    kept = jax.tree.map(np.asarray, state.ema)
+    state, measured = step(state, place_batch(BATCH, mesh))
+    assert int(measured.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, kept, state.ema)

@@ -57,20 +57,20 @@ class Checkpoints:
         """Tells whether a development score is higher than those of all checkpoints."""
         return score > self._best_score
 
-    def save(self, step: int, params: Any, optimizer: Any, score: float | None = None, scheduled: bool = True) -> None:
+    def save(self, step: int, items: Mapping[str, Any], score: float | None = None, scheduled: bool = True) -> None:
         """Starts writing a checkpoint in the background; `score` (higher is better) decides which is best.
 
+        Its items are trees of arrays by name: `params`, those to translate with, and what else training goes on from.
         Raises OSError where the disk has no room, or the save before this one failed.
         """
         self.wait()
-        items = {"params": params, "optimizer": optimizer}
         # Checked first: a write that fails half-way damages nothing, but its threads fill the screen.
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise OSError(errno.ENOSPC, f"a checkpoint needs {needed:,} bytes and {free:,} are free")
         unfinished = self._folder / f"{step}{UNFINISHED}"
-        written = _orbax().save_checkpointables_async(unfinished, items, overwrite=True)
+        written = _orbax().save_checkpointables_async(unfinished, dict(items), overwrite=True)
         if score is not None and math.isfinite(score):
             self._best_score = max(self._best_score, score)
         else:
@@ -88,13 +88,15 @@ class Checkpoints:
         record = records.verify(self._folder / str(step))
         fingerprint.check(record.data, self._data, f"checkpoint {step} of {self._workdir}")
 
-    def restore(self, step: int, params: Any, optimizer: Any) -> tuple[Any, Any]:
-        """Returns the checkpoint's parameters and optimiser state, as the given shapes and shardings say.
+    def restore(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns those items of a checkpoint that it has, as the given shapes and shardings say.
 
-        Raises Broken when it cannot be read.
+        All have `params`; one that another run or program gave has these alone. Raises Broken when it cannot be read.
         """
-        items = _load(self._folder / str(step), {"params": params, "optimizer": optimizer})
-        return items["params"], items["optimizer"]
+        folder = self._folder / str(step)
+        return _load(
+            folder, {name: shapes for name, shapes in items.items() if name == "params" or (folder / name).is_dir()}
+        )
 
     def wait(self) -> None:
         """Returns when what `save` started is on disk; raises OSError when it could not be written."""

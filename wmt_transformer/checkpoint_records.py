@@ -145,6 +145,15 @@ def complete(unfinished: Path, record: Record) -> None:
     unfinished.rename(final)
 
 
+def copy(folder: Path, goal: Path, items: Collection[str], record: Record) -> None:
+    """Copies a checkpoint, of its items these alone, which gets a record of its own."""
+    left_out = {path.name for path in folder.iterdir() if path.is_dir() and path.name not in items} | {NAME}
+    unfinished = goal.with_name(f"{goal.name}{UNFINISHED}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(folder, unfinished, ignore=lambda inside, _: left_out if Path(inside) == folder else ())
+    complete(unfinished, record)
+
+
 def delete(folder: Path) -> None:
     """Removes a checkpoint, which is no longer one as soon as the first file is gone."""
     deleted = folder.with_name(f"{folder.name}{DELETED}")

@@ -10,6 +10,7 @@ This file imports nothing heavy: `--help` and error messages do not wait for JAX
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -199,8 +200,14 @@ class TrainConfig(Checked):
 
     steps: Count = 100_000
     """Parameter updates: 100,000 for base, 300,000 for big (§5.2)."""
+    epochs: Positive | None = None
+    """End after this many passes over the training data, whatever `steps` says; None: after `steps`."""
+    schedule: Literal["inverse_square_root", "constant", "linear", "cosine"] = "inverse_square_root"
+    """The learning rate after warm-up: falls as 1 / √step (§5.3), stays, or falls to 0 at the last step, in a line or
+    as half a cosine."""
     learning_rate: Positive = 1.0
-    """Factor on the schedule of §5.3."""
+    """Factor on the schedule of §5.3; with the other schedules the learning rate itself at the end of warm-up, such as
+    3e-4."""
     warmup_steps: Count = 4000
     """Steps of linear warm-up (§5.3)."""
     adam_b1: Share = 0.9
@@ -209,6 +216,17 @@ class TrainConfig(Checked):
     """β2: decay of Adam's mean of the squared gradients (§5.3)."""
     adam_epsilon: Positive = 1e-9
     """ε: added to the root of the squared gradients' mean (§5.3)."""
+    weight_decay: AtLeastZero = 0.0
+    """Each update also takes this times the learning rate of every weight off it (AdamW), but not of biases, layer
+    norms' scales and frozen parameters (the paper has none)."""
+    clip_norm: Positive | None = None
+    """A gradient whose norm, over all parameters, is larger is scaled down to this norm; None: never (the paper)."""
+    ema_decay: Share = 0.0
+    """Decay of a running mean of the parameters over the updates, (1 + n) / (10 + n) in update n while that is less:
+    the mean is what is evaluated, averaged and translated with; 0: the parameters themselves are (the paper)."""
+    freeze: tuple[str, ...] = ()
+    """Parameters that stay as they are: regular expressions, each for whole names, such as encoder/.* or
+    .*embedding/table; a pattern that matches none is refused, and the names are listed."""
     label_smoothing: Share = 0.1
     """Share of the probability mass spread evenly over the vocabulary (§5.4)."""
     accumulation: Count = 1
@@ -232,7 +250,9 @@ class TrainConfig(Checked):
     average_last: Count = 5
     """Checkpoints that `average` takes the mean of: 5 for base, 20 for big (§6.1); at most keep_checkpoints."""
     patience: CountOrZero = 0
-    """Stop after this many evaluations in a row without a better dev loss; 0: never stop early."""
+    """Stop after this many evaluations in a row without a better dev loss (or score); 0: never stop early."""
+    patience_measure: Literal["loss", "score"] = "loss"
+    """What has to get better: the dev loss, or the dev score (BLEU or F1; minus the loss where neither is measured)."""
     stop_after_skipped: Count = 20
     """Stop when this many steps in a row were skipped because their gradient was not finite; checked every log_every
     steps."""
@@ -246,6 +266,16 @@ class TrainConfig(Checked):
                 f"average_last is {self.average_last}, which is more than keep_checkpoints, {self.keep_checkpoints}: "
                 "checkpoints that are not kept cannot be averaged"
             )
+        if self.schedule != "inverse_square_root" and self.learning_rate > 0.1:
+            raise UserError(
+                f"learning_rate is {self.learning_rate:g}, and with schedule {self.schedule} that is the rate itself, "
+                "where Adam needs much less than 0.1; set --train.learning_rate, for instance to 3e-4"
+            )
+        for pattern in self.freeze:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UserError(f"freeze: {pattern!r} is no regular expression: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,6 +110,7 @@ def differences(old: Config, new: Config, ignored: Collection[str] = ()) -> list
 MAY_CHANGE = frozenset(
     {
         "train.steps",
+        "train.epochs",
         "train.log_every",
         "train.evaluate_every",
         "train.evaluate_pairs",
@@ -117,6 +118,7 @@ MAY_CHANGE = frozenset(
         "train.keep_checkpoints",
         "train.average_last",
         "train.patience",
+        "train.patience_measure",
         "train.stop_after_skipped",
         "train.show_translations",
         "train.deterministic",
@@ -131,13 +133,16 @@ MAY_CHANGE = frozenset(
 )
 """Fields in which a resumed run may differ: they change how long and how it is watched, not what is learned.
 (The model's vocabulary size follows the data's, which may not differ; nor may the content of a path.)"""
+LENGTH = frozenset({"train.steps", "train.epochs"})
+"""When a run ends; where its learning rate falls to 0 by then, another end is another schedule."""
 
 
 def check_same_run(workdir: Path, config: Config) -> None:
     """Raises UserError when the work folder holds a run of another config; the message names what differs."""
     if not (workdir / "config.json").is_file():
         return
-    if changed := differences(run_config(workdir), config, MAY_CHANGE):
+    may_change = MAY_CHANGE - LENGTH if config.train.schedule in ("linear", "cosine") else MAY_CHANGE
+    if changed := differences(run_config(workdir), config, may_change):
         raise UserError(f"{workdir} holds a run of another config ({'; '.join(changed)}); choose another --workdir")
 
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmt_transformer import checkpoint_records, experiment
+from wmt_transformer import checkpoint_records, experiment, parent
 from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.files import gone_if_failed, locked, whole_file
 from wmt_transformer.messages import number_of
+from wmt_transformer.parent import Parent
 
 if TYPE_CHECKING:  # it brings JAX, whose threads must not start before `keep_freed_memory`
     from wmt_transformer.train.log import OnEvaluation, OnStep
@@ -54,6 +55,7 @@ def train(
     say: Callable[[str], None] = silent,
     profile: bool = False,
     *,
+    start: str | Parent | None = None,
     on_step: OnStep | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> Outcome:
@@ -65,12 +67,14 @@ def train(
     Args:
       say: is given lines for people, in process 0.
       profile: trace a few steps.
+      start: RUN or RUN@CHECKPOINT: a new run starts from the weights of this one and has its architecture and
+        vocabulary; a Parent may also say that the optimiser is kept.
       on_step: is called after every step with its number and its metrics. They are on the device: to read one, such as
         `float(metrics.gradient_norm)`, is to wait for the step.
       on_evaluation: is called after every evaluation with the step and what was measured by name, such as `dev/loss`.
 
-    Raises UserError for a corpus that cannot be used, and where the folder holds a run of another config or is in use.
-    What a callback raises ends the run, whose checkpoints stay.
+    Raises UserError for a corpus that cannot be used, and where the folder holds a run of another config or from
+    another start, or is in use. What a callback raises ends the run, whose checkpoints stay.
 
     >>> import wmt_transformer as wt
     >>> config = wt.load_config(
@@ -87,6 +91,7 @@ def train(
     from wmt_transformer.train.memory import keep_freed_memory
 
     keep_freed_memory()  # before JAX starts its threads
+    from wmt_transformer import checkpoint
     from wmt_transformer.data import fingerprint
     from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.evaluate.during_training import evaluation
@@ -96,6 +101,9 @@ def train(
     workdir = _checked(config, workdir)
     checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
     use_compilation_cache()
+    start = parent.named(start) if isinstance(start, str) else start
+    parent.check(workdir, start)
+    config = parent.inherited(config, workdir, start)
     check_attention(config.model)
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
@@ -104,6 +112,8 @@ def train(
                 held.enter_context(locked(workdir))
             experiment.check_same_run(workdir, config)
             prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)
+            if (origin := start or parent.of(workdir)) and hosts.is_main() and not checkpoint.steps(workdir):
+                parent.begin(origin, workdir, config, say)
         if config.model.tied_embeddings == "all" and not prepared.vocabulary.is_shared:
             raise UserError(
                 "model.tied_embeddings is all, and this vocabulary has other pieces for the target than the source; "

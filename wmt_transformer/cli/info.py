@@ -36,8 +36,9 @@ def screen(run: Summary) -> str:
     corpus = "text for a language model" if run.language_model else f"{run.source} to {run.target}"
     rows = {
         "run": f"{run.workdir}: {run.config}, family {run.family}",
+        **({"parent": run.parent} if run.parent else {}),
         "data": f"{run.corpus}, {corpus} ({run.data_bytes / 1e6:,.1f} MB prepared)",
-        "model": f"{_known(run.parameters)} parameters",
+        "model": _size(run),
         "steps": f"{run.step:,} of {run.steps:,}",
         "best": _best(run),
         "loss": f"{_known(run.train_loss, '{:.3f}')} in training",
@@ -53,6 +54,11 @@ def screen(run: Summary) -> str:
 
 def _known(value: int | float | None, pattern: str = "{:,}") -> str:
     return "not known" if value is None else pattern.format(value)
+
+
+def _size(run: Summary) -> str:
+    some = "" if run.trained_parameters == run.parameters else f", {_known(run.trained_parameters)} of them trained"
+    return f"{_known(run.parameters)} parameters{some}"
 
 
 def _counted(number: int | None, one: str, several: str) -> str:

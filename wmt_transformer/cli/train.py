@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wmt_transformer import experiment, training
+from wmt_transformer import experiment, parent, training
 from wmt_transformer.cli.parser import AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.compilation import use_compilation_cache
@@ -39,6 +39,16 @@ def add(verb: AddVerb) -> None:
         )
         sub.add_argument("--workdir", required=True, help="folder of the run")
         if run is train:
+            sub.add_argument(
+                "--from",
+                dest="start",
+                metavar="RUN[@CHECKPOINT]",
+                help="start from the weights, architecture and vocabulary of a run; CHECKPOINT: average, best, latest, "
+                "or a step (default: the average where there is one, else the best)",
+            )
+            sub.add_argument(
+                "--from-optimizer", action="store_true", help="keep the optimiser of --from, and go on from its step"
+            )
             sub.add_argument(
                 "--profile", action="store_true", help="trace a few steps for TensorBoard's profile page and Perfetto"
             )
@@ -123,13 +133,16 @@ def prepare(options: argparse.Namespace, overrides: list[str]) -> None:
 
 def train(options: argparse.Namespace, overrides: list[str]) -> int:
     """Trains; prepares first when needed, and resumes when there is a run in the work folder."""
-    settings = _settings(options, overrides)
+    if options.from_optimizer and options.start is None:
+        raise UserError("--from-optimizer belongs to --from RUN@STEP, which names the run")
+    start = parent.named(options.start, options.from_optimizer) if options.start else None
+    settings = _settings(options, overrides, start)
     use_compilation_cache()  # which looks at the driver, before the other processes are called
     _start_hosts(options, settings.name)
     from wmt_transformer.train import hosts
 
     with hosts.failing_alone():
-        outcome = training.train(settings, Path(options.workdir), say, options.profile)
+        outcome = training.train(settings, Path(options.workdir), say, options.profile, start=start)
     return _after_training(outcome, Path(options.workdir))
 
 
@@ -146,10 +159,17 @@ def average(options: argparse.Namespace, overrides: list[str]) -> None:
         say(f"dev {name} {before:.2f} (step {step}) -> {after:.2f} (average)")
 
 
-def _settings(options: argparse.Namespace, overrides: list[str]) -> Config:
-    """Returns the named config, or else that of the run in the work folder, with its settings changed as asked."""
-    named = run_config(Path(options.workdir)) if options.config is None else experiment.load(options.config)
-    return experiment.override(named, overrides)
+def _settings(options: argparse.Namespace, overrides: list[str], start: parent.Parent | None = None) -> Config:
+    """Returns the named config, or else that of the run in the work folder, with its settings changed as asked.
+
+    Where the run has a parent, architecture and vocabulary are its.
+    """
+    workdir = Path(options.workdir)
+    named = run_config(workdir) if options.config is None else experiment.load(options.config)
+    parent.check(workdir, start)
+    changed = experiment.override(parent.inherited(named, workdir, start), overrides)
+    parent.check_inherited(changed, workdir, start)
+    return changed
 
 
 def _start_hosts(options: argparse.Namespace, run: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer import checkpoint as checkpoints
-from wmt_transformer import experiment
+from wmt_transformer import experiment, parent
 from wmt_transformer.config import ComputeDtype, Config, UserError
 from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
@@ -246,7 +246,8 @@ def text_scores(
 def description(workdir: Path, which: str | int | None, split: str, decoding: Decoding = Decoding()) -> dict[str, Any]:
     """Returns what a report says of the run that its scores belong to.
 
-    `changed` are the settings in which it differs from the shipped config of its name and family.
+    `changed` are the settings in which it differs from the shipped config of its name and family; `parent` is the run
+    that it started from, if any.
     """
     settings = run_config(workdir)
     folder, step = checkpoints.resolve(workdir, which)
@@ -260,6 +261,7 @@ def description(workdir: Path, which: str | int | None, split: str, decoding: De
         "config": settings.name,
         "family": settings.family,
         "changed": _changed(settings),
+        **({"parent": str(found)} if (found := parent.of(workdir)) else {}),
         "source": settings.data.source,
         "target": settings.data.target,
         "split": split,
@@ -277,4 +279,4 @@ def _changed(settings: Config) -> list[str]:
     shipped = experiment.load(settings.name)
     if settings.family in experiment.FAMILIES:
         shipped = experiment.with_family(shipped, settings.family)
-    return experiment.differences(shipped, settings, experiment.MAY_CHANGE - {"train.steps"})
+    return experiment.differences(shipped, settings, experiment.MAY_CHANGE - experiment.LENGTH)

@@ -10,7 +10,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer import checkpoint
+from wmt_transformer import checkpoint, parent
 from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.train import metrics
 
@@ -30,11 +30,15 @@ class Summary:
     workdir: str
     config: str
     family: str
+    parent: str | None
+    """The run and checkpoint that it started from."""
     corpus: str
     language_model: bool
     source: str
     target: str
     parameters: int | None
+    trained_parameters: int | None
+    """All but the frozen ones."""
     step: int
     """The last step that was logged or saved, 0 before the first."""
     steps: int
@@ -72,19 +76,24 @@ def summary(workdir: Path) -> Summary:
     scored = [(line["dev/score"], line["step"]) for line in lines if line.get("dev/score") is not None]
     best_score, best_step = max(scored, default=(None, None))
     started, trained = (_last(lines, name) for name in ("start/devices", "train/loss"))
+    steps = settings.train.steps
+    if settings.train.epochs is not None:  # known when training has begun
+        steps = int(started.get("start/steps", steps))
     saved = checkpoint.steps(workdir)
     averaged = max((int(path.name) for path in (workdir / "average").glob("*") if path.name.isdigit()), default=None)
     return Summary(
         workdir=str(workdir),
         config=settings.name,
         family=settings.family,
+        parent=None if (found := parent.of(workdir)) is None else str(found),
         corpus=settings.data.corpus,
         language_model=is_language_model(settings),
         source=settings.data.source,
         target=settings.data.target,
         parameters=_whole(started.get("start/parameters")),
+        trained_parameters=_whole(started.get("start/trained_parameters", started.get("start/parameters"))),
         step=max([*saved, *(line["step"] for line in lines)], default=0),
-        steps=settings.train.steps,
+        steps=steps,
         best_score=best_score,
         best_measure=next(
             (f"dev {name}" for name in ("BLEU", "F1") if any(f"dev/{name.lower()}" in line for line in lines)),

@@ -47,7 +47,7 @@ def compile_step(config: Config, devices: Sequence[Any], shape: Shape) -> Compil
     """Compiles the train step for these devices on shapes alone, as `loop.train` would for real arrays."""
     begin = time.monotonic()
     lowered, state = lower_step(config, devices, shape)
-    parameters, moments = _bytes(state.params), _bytes(state.optimizer)
+    parameters, moments = _bytes(state.params), _bytes((state.optimizer, state.ema))
     try:
         compiled = compile_ahead(lowered, devices)
     except jax.errors.JaxRuntimeError as error:
@@ -79,7 +79,7 @@ def lower_step(config: Config, devices: Sequence[Any], shape: Shape) -> tuple[An
     check_rows(config.data.batch_multiple, mesh)
     with jax.set_mesh(mesh), tracing_for(devices[0].platform):
         model, update = build(config.model), optimizer(config.train, config.model.d_model)
-        state, rows = abstract_state(model, update, mesh), by_rows(mesh)
+        state, rows = abstract_state(model, update, mesh, config.train.ema_decay > 0), by_rows(mesh)
         sides = (jax.ShapeDtypeStruct((shape.rows, length), np.int32, sharding=rows) for length in shape[1:])
         step: Any = make_train_step(model, update, config.train, mesh)
         return step.lower(state, Batch(*sides)), state  # pyright: ignore[reportArgumentType]  shapes only

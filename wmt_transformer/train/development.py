@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import jax
 
@@ -59,18 +59,31 @@ class Development:
 class Patience:
     """Decides when a run stops early: after `evaluations` in a row without a lower development loss, 0: never.
 
-    The loss, not BLEU or F1: these stay at 0 for long at the beginning of a run, and for ever where their tokeniser
-    does not fit the language.
+    The loss, unless a higher score is asked for: BLEU and F1 stay at 0 for long at the beginning of a run, and for ever
+    where their tokeniser does not fit the language.
 
-    Only process 0 knows the losses of earlier starts of the run; what it decides holds for all processes.
+    Only process 0 knows `so_far`, the evaluations of earlier starts of the run; what it decides holds for all
+    processes.
     """
 
-    def __init__(self, losses: Sequence[float], evaluations: int) -> None:
-        self._losses, self._evaluations = list(losses), evaluations
+    def __init__(
+        self,
+        so_far: Iterable[Mapping[str, Any]],
+        evaluations: int,
+        measure: Literal["loss", "score"] = "loss",
+    ) -> None:
+        self._losses: list[float] = []
+        self._evaluations, self._name = evaluations, f"dev/{measure}"
+        for measured in so_far:
+            self.add(measured)
 
-    def add(self, loss: float) -> None:
-        """Adds the loss of the newest evaluation."""
-        self._losses.append(loss if math.isfinite(loss) else math.inf)
+    def add(self, measured: Mapping[str, Any]) -> None:
+        """Adds what the newest evaluation measured; what is not finite (None in the file) is worse than anything."""
+        value = measured[self._name]
+        if value is None or not math.isfinite(value):
+            self._losses.append(math.inf)
+        else:
+            self._losses.append(-value if self._name == "dev/score" else value)
 
     def is_over(self) -> bool:
         """Tells whether none of the last evaluations had a lower loss than the best one before them."""

@@ -16,7 +16,7 @@ from wmt_transformer.data.batches import Batch
 from wmt_transformer.train import chips, metrics
 from wmt_transformer.train.development import summary
 from wmt_transformer.train.hosts import is_main
-from wmt_transformer.train.optimizer import learning_rate
+from wmt_transformer.train.optimizer import schedule
 from wmt_transformer.train.step import StepMetrics
 
 OnStep = Callable[[int, StepMetrics], None]
@@ -77,8 +77,9 @@ class Log:
         self._steps, self._flops = 0, 0
         self._chips, self._peak = chips.count(jax.devices()), chips.peak(jax.devices()[0].device_kind)
         self._warned = False
-        self.dev_losses: list[float] = [] if self._muted else metrics.dev_losses(workdir)
-        """The development loss of every evaluation so far, oldest first."""
+        self._rate = schedule(config.train, config.model.d_model)
+        self.history: list[dict[str, Any]] = [] if self._muted else metrics.evaluations(workdir)
+        """What every evaluation before this start of the run measured, oldest first."""
         self.evaluations: dict[int, dict[str, float]] = {}
         """What was measured at each evaluation of this start of the run, by the step."""
 
@@ -90,13 +91,20 @@ class Log:
     def __exit__(self, *exception: object) -> None:
         self._opened.close()
 
-    def begin(self, parameters: int, said: Iterable[str]) -> None:
+    def begin(self, trained: int, parameters: int, said: Iterable[str]) -> None:
         """Says where the run starts from, and records its size where it has steps to make."""
         for line in said:
             self._progress.message(line)
         if self._first < self._config.train.steps:
-            self._progress.message(f"{parameters:,} parameters; compiling the first step")
-            counts = {"parameters": parameters, "devices": jax.device_count(), "processes": jax.process_count()}
+            some = "" if trained == parameters else f"{trained:,} of them trained; "
+            self._progress.message(f"{parameters:,} parameters; {some}compiling the first step")
+            counts = {
+                "parameters": parameters,
+                "trained_parameters": trained,
+                "steps": self._config.train.steps,
+                "devices": jax.device_count(),
+                "processes": jax.process_count(),
+            }
             self._writer.write(self._first, {f"start/{name}": count for name, count in counts.items()})
         self.timer.take()
 
@@ -128,7 +136,6 @@ class Log:
             self._on_step(step, measured)
 
     def _report(self, step: int) -> None:
-        train = self._config.train
         with self.timer("step"):
             sums = self._sums.take()
         seconds, steps, flops = self.timer.take(), self._steps, self._flops
@@ -136,7 +143,6 @@ class Log:
         target, source, total = sums["tokens"], sums["source"], seconds["total"]
         utilisation = flops / total / self._chips / self._peak.flops if self._peak else None
         nats = sums["nll"] / target
-        rate = learning_rate(step, self._config.model.d_model, train.warmup_steps, train.learning_rate)
         self._writer.write(
             step,
             {
@@ -146,7 +152,7 @@ class Log:
                 "train/accuracy": sums["correct"] / target,
                 "train/gradient_norm": sums["gradient_norm"] / steps,
                 "train/skipped_steps": sums["skipped"],
-                "train/learning_rate": float(rate),
+                "train/learning_rate": float(self._rate(step)),
                 "train/source_tokens_per_second": source / total,
                 "train/target_tokens_per_second": target / total,
                 "train/tokens_per_second_per_chip": (source + target) / total / self._chips,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from pathlib import Path
 
@@ -28,7 +29,8 @@ from wmt_transformer.train.device_memory import enough_memory
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.hosts import largest
 from wmt_transformer.train.log import Log, OnEvaluation, OnStep, Timed
-from wmt_transformer.train.optimizer import learning_rate, optimizer
+from wmt_transformer.train.optimizer import optimizer, schedule
+from wmt_transformer.train.parameters import count
 from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
 from wmt_transformer.train.signals import interruptible
 from wmt_transformer.train.start import starting_state
@@ -61,28 +63,29 @@ def train(
     on_step: OnStep | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> Outcome:
-    """Trains to `config.train.steps` or until the dev loss stops falling, from the newest checkpoint if there is one.
+    """Trains to the last step or until the dev loss stops falling, from the newest checkpoint if there is one.
 
     `evaluate` adds scores to the development loss; its first (BLEU or F1), if any, decides which checkpoint is best.
     A checkpoint is saved on schedule, where a development score is the best so far, and where a signal ends the run.
     With `profile` a few steps are traced (see `metrics.Trace`); the callbacks are those of `training.train`.
     """
-    begin, settings = time.monotonic(), config.train
+    begin = time.monotonic()
     mesh, model = make_mesh(config.mesh), build(config.model)
-    update = optimizer(settings, config.model.d_model)
     check_rows(config.data.batch_multiple, mesh)
-    batches = make_batches(config, prepared.train, mesh, config.data.num_shapes, settings.accumulation)
+    batches = make_batches(config, prepared.train, mesh, config.data.num_shapes, config.train.accumulation)
+    config = with_last_step(config, batches.batches_per_epoch)
+    settings, update = config.train, optimizer(config.train, config.model.d_model)
     checkpoints = Checkpoints(workdir, settings.keep_checkpoints, fingerprint.of(prepared.folder))
     with contextlib.closing(checkpoints), jax.set_mesh(mesh), enough_memory(config), interruptible() as stop:
         state, said = starting_state(config, checkpoints, model, update, mesh, prepared.vocabulary)
         first = now = saved = int(state.step)
-        parameters = sum(x.size for x in jax.tree.leaves(state.params))
+        trained, parameters = count(state.params, settings.freeze)
         step = Timed(make_train_step(model, update, settings, mesh))
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         with Log(config, workdir, first, row_slice(mesh)[1], profile, on_step, on_evaluation) as log:
-            patience = Patience(log.dev_losses, settings.patience)
+            patience = Patience(log.history, settings.patience, settings.patience_measure)
             done, ended = patience.is_over(), stop.agreed(first)
-            log.begin(parameters, said)
+            log.begin(trained, parameters, said)
             stream = prefetch(batches, first, max(settings.steps - first, 1))
             while now < settings.steps and ended is None and not done:
                 with log.timer("data"):
@@ -96,8 +99,8 @@ def train(
                 last, score, is_best = now == settings.steps, None, False
                 if now % settings.evaluate_every == 0 or last:
                     with log.timer("evaluate"):
-                        found = log.evaluated(now, *dev(state.params))
-                    patience.add(found["dev/loss"])
+                        found = log.evaluated(now, *dev(state.used))
+                    patience.add(found)
                     score, done = found["dev/score"], patience.is_over()
                     is_best = bool(largest(checkpoints.is_better(score)))
                 ended = None if last or done else stop.agreed(now)
@@ -112,16 +115,24 @@ def train(
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None, scheduled: bool) -> None:
     """Starts a save; the first one of a start of the run is waited for and read back."""
-    step, params, moments = int(state.step), state.params, state.optimizer
+    step, items = int(state.step), state.items()
     if backend() == "cpu":
         # The save goes on in the background while the next step reuses the donated buffers. On an accelerator
         # they have been copied to the host by now; on a CPU the host's copy would be the buffer itself.
-        params, moments = jax.tree.map(jnp.copy, (params, moments))
-    checkpoints.save(step, params, moments, score, scheduled)
+        items = jax.tree.map(jnp.copy, items)
+    checkpoints.save(step, items, score, scheduled)
     if not checkpoints.read_back_once:
         checkpoints.wait()
         largest(0)  # process 0, which gives the checkpoint its name, is there too
-        checkpoints.read_back(step, params)
+        checkpoints.read_back(step, items["params"])
+
+
+def with_last_step(config: Config, batches_per_epoch: int) -> Config:
+    """Returns the config whose `train.steps` are its epochs, rounded up to whole steps, where it counts these."""
+    if config.train.epochs is None:
+        return config
+    steps = math.ceil(config.train.epochs * batches_per_epoch)
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
 
 
 def _check_finite(config: Config, state: TrainState, measured: StepMetrics, saved: int) -> None:
@@ -129,7 +140,7 @@ def _check_finite(config: Config, state: TrainState, measured: StepMetrics, save
     train, step, skipped = config.train, int(state.step), int(state.skipped)
     if skipped < train.stop_after_skipped:
         return
-    rate = float(learning_rate(step, config.model.d_model, train.warmup_steps, train.learning_rate))
+    rate = float(schedule(train, config.model.d_model)(step))
     raise UserError(
         f"the last {skipped} steps up to {step} were skipped: their gradients were not finite (norm "
         f"{float(measured.gradient_norm)}, learning rate {rate:.2e}); the checkpoint of step {saved} is good. Train "

@@ -85,10 +85,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def dev_losses(workdir: Path) -> list[float]:
-    """Returns the development loss of every evaluation of a run so far, oldest first; infinity where it was none."""
-    losses = [line["dev/loss"] for line in read(workdir / FILE_NAME) if "dev/loss" in line]
-    return [math.inf if loss is None else loss for loss in losses]
+def evaluations(workdir: Path) -> list[dict[str, Any]]:
+    """Returns what every evaluation of a run so far measured, oldest first; None is what was not finite."""
+    return [line for line in read(workdir / FILE_NAME) if "dev/loss" in line]
 
 
 class MetricsWriter:

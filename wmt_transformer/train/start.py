@@ -33,29 +33,46 @@ def starting_state(
     Raises Broken when there are checkpoints and none of them can be read, UserError when the newest that can was
     trained on other data.
     """
-    restored, said = _restored(checkpoints, abstract_state(model, update, mesh))
+    ema = config.train.ema_decay > 0
+    restored, said = _restored(checkpoints, update, abstract_state(model, update, mesh, ema))
     if restored is not None:
         return restored, said
-    state = initial_state(model, update, mesh, config.train.seed)
+    state = initial_state(model, update, mesh, config.train.seed, ema)
     return _with_pretrained(state, config, vocabulary) if config.model.pretrained_embeddings else (state, said)
 
 
-def _restored(checkpoints: Checkpoints, shapes: TrainState) -> tuple[TrainState | None, list[str]]:
+def _restored(
+    checkpoints: Checkpoints, update: optax.GradientTransformation, shapes: TrainState
+) -> tuple[TrainState | None, list[str]]:
     """Returns the state of the newest checkpoint that all processes can read, and what is wrong with newer ones."""
     said: list[str] = []
     for newest in _newest_first(checkpoints):
         loaded, damage = None, _tried(checkpoints.verify, newest)[1]
         if damage is None:  # all processes load, or none: they load together
-            loaded, damage = _tried(lambda step: checkpoints.restore(step, shapes.params, shapes.optimizer), newest)
+            loaded, damage = _tried(lambda step: checkpoints.restore(step, shapes.items()), newest)
         if loaded is None:
             said.append(f"{damage}; trying the one before")
             continue
-        step, none = (jax.device_put(jnp.int32(n), shapes.step.sharding) for n in (newest, 0))
-        params, moments = loaded
-        return TrainState(step, params, moments, none), [*said, f"resuming at step {newest}"]
+        anew = "" if "optimizer" in loaded else ", the optimiser anew"
+        return _as_state(newest, loaded, update, shapes), [*said, f"resuming at step {newest}{anew}"]
     if said:
         raise Broken(f"none of the {len(said)} checkpoints can be read; the newest: {said[0]}")
     return None, said
+
+
+def _as_state(
+    step: int, loaded: dict[str, Any], update: optax.GradientTransformation, shapes: TrainState
+) -> TrainState:
+    """Returns the state that goes on from the items of a checkpoint; moments start at zero where it has none."""
+    places = jax.tree.map(lambda x: x.sharding, shapes)
+    now, none = (jax.device_put(jnp.int32(n), places.step) for n in (step, 0))
+    used, trained = loaded["params"], loaded.get("trained", loaded["params"])
+    moments = loaded.get("optimizer")
+    if moments is None:
+        moments = jax.jit(update.init, out_shardings=places.optimizer)(trained)
+    if shapes.ema is not None and "trained" not in loaded:
+        used = jax.tree.map(jnp.copy, used)  # one buffer cannot be donated twice
+    return TrainState(now, trained, moments, none, None if shapes.ema is None else used)
 
 
 def _tried(action: Callable[[int], Any], step: int) -> tuple[Any, str | None]:

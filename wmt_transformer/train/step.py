@@ -1,6 +1,6 @@
 """One update of the parameters, and one measurement on held-out text: the two functions that are compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -14,6 +14,7 @@ from wmt_transformer.data.batches import Batch
 from wmt_transformer.model.build import Model
 from wmt_transformer.platform import backend
 from wmt_transformer.train.loss import LossSums, cross_entropy, slice_tokens
+from wmt_transformer.train.parameters import without_frozen
 from wmt_transformer.train.sharding import by_rows, replicated, row_shards
 from wmt_transformer.train.state import TrainState, abstract_state
 
@@ -52,15 +53,16 @@ def gradients(
     accumulation: int,
     key: Array,
     row_shards: int = 1,
+    freeze: Sequence[str] = (),
 ) -> tuple[LossSums, Any]:
-    """Returns the sums over the batch and the gradient of its mean loss a token.
+    """Returns the sums over the batch and the gradient of its mean loss a token, which is 0 for frozen parameters.
 
     With `accumulation` > 1 the rows are split into that many micro-batches, whose gradients are added; the one
     division is by the tokens of the whole batch, so the result is that of one large batch.
     """
 
     def loss(params: Any, batch: Batch, key: Array) -> tuple[Float[Array, ""], LossSums]:
-        sums = loss_sums(model, params, batch, smoothing, key, row_shards)
+        sums = loss_sums(model, without_frozen(params, freeze), batch, smoothing, key, row_shards)
         return sums.loss, sums
 
     differentiate = jax.value_and_grad(loss, has_aux=True)
@@ -90,6 +92,24 @@ def norm_of(gradient: Any) -> Float[Array, ""]:
     return jnp.sqrt(sum((sum(squares, start=jnp.zeros(())).sum() for squares in alike.values()), start=jnp.zeros(())))
 
 
+def clipped(gradient: Any, norm: Float[Array, ""], most: float | None) -> Any:
+    """Returns the gradient, of this norm, scaled down to the norm `most` where it is larger (Pascanu et al. 2013)."""
+    if most is None:
+        return gradient
+    scale = jnp.minimum(most / norm, 1.0)
+    return jax.tree.map(lambda g: g * scale, gradient)
+
+
+def moved(ema: Any, params: Any, decay: float, step: Int[Array, ""]) -> Any:
+    """Returns the running mean after update `step`, counted from 1, which made `params`.
+
+    It is ema + (1 - d) (params - ema), where d is the decay, or (1 + step) / (10 + step) while that is less, as in
+    TensorFlow: the parameters that a run began with are soon forgotten.
+    """
+    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda mean, now: mean + share * (now - mean), ema, params)
+
+
 def make_train_step(
     model: Model, optimizer: optax.GradientTransformation, train: TrainConfig, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
@@ -97,23 +117,28 @@ def make_train_step(
 
     Dropout's key is fold_in(seed, step), so a step is a function of the state and the batch alone.
     """
-    state_places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh))
+    ema = train.ema_decay > 0
+    state_places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh, ema))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(train.seed), state.step)
         sums, gradient = gradients(
-            model, state.params, batch, train.label_smoothing, train.accumulation, key, row_shards(mesh)
+            model, state.params, batch, train.label_smoothing, train.accumulation, key, row_shards(mesh), train.freeze
         )
         norm = norm_of(gradient)
+        gradient = clipped(gradient, norm, train.clip_norm)
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
+        mean = moved(state.ema, params, train.ema_decay, state.step + 1) if ema else None
         # A gradient that is not finite would ruin parameters and moments for good: they stay as they were.
         finite = jnp.isfinite(norm)
-        old = (state.params, state.optimizer)
-        params, moments = jax.tree.map(lambda now, before: jnp.where(finite, now, before), (params, moments), old)
+        old = (state.params, state.optimizer, state.ema)
+        params, moments, mean = jax.tree.map(
+            lambda now, before: jnp.where(finite, now, before), (params, moments, mean), old
+        )
         in_a_row = jnp.where(finite, 0, state.skipped + 1)
         return (
-            TrainState(state.step + 1, params, moments, in_a_row),
+            TrainState(state.step + 1, params, moments, in_a_row, mean),
             StepMetrics(sums, norm, jnp.where(finite, 0, 1)),
         )
 
