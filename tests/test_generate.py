@@ -324,10 +324,12 @@ def test_batches_side_by_side_find_what_one_after_the_other_finds(
 def test_a_batch_is_read_when_the_next_ones_are_dispatched(ahead: int):
     dispatched = []
     batches = (dispatched.append(number) or (np.full(2, number), None) for number in range(4))
-    for number, (arrays, nothing) in enumerate(batched.read_in_order(batches, ahead)):
-        assert dispatched == list(range(min(number + ahead, 3) + 1))
-        assert arrays.tolist() == [number, number] and nothing is None
-    assert number == 3
+    read = 0
+    for arrays, nothing in batched.read_in_order(batches, ahead):
+        assert dispatched == list(range(min(read + ahead, 3) + 1))
+        assert arrays.tolist() == [read, read] and nothing is None
+        read += 1
+    assert read == 4
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

@@ -150,7 +150,7 @@ def test_every_part_of_a_long_line_has_its_tag_and_a_tag_that_is_not_known_is_re
     assert words.tags == [">>de<<", ">>fr<<"]
     text = " ".join(source for source, _ in sentences()[:20])
     told: list[str] = []
-    parts = lines.parts_of(words, [f">>fr<< {text}", "The dog."], None, 40, told.append, 1)
+    parts, _ = lines.parts_of(words, [f">>fr<< {text}", "The dog."], None, 40, told.append, 1)
     *long, last = parts
     assert len(long) > 3 and len(told) == 1 and last.text == "The dog."
     assert all(part.text.startswith(">>fr<< ") and len(part.source) <= 40 for part in long)

@@ -40,12 +40,12 @@ class Sampler:
     """
 
     def __init__(self, processor: Any, ids: Mapping[str, int], alpha: float, merges: bool, by_word: bool):
-        from sentencepiece import sentencepiece_model_pb2 as protobuf
+        from sentencepiece.sentencepiece_model_pb2 import ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 
         self._processor, self._ids, self._alpha, self._by_word = processor, ids, alpha, by_word
         self._cut = self._merged if merges else self._segmented
-        pieces = protobuf.ModelProto.FromString(processor.serialized_model_proto()).pieces
-        kinds = protobuf.ModelProto.SentencePiece
+        pieces = ModelProto.FromString(processor.serialized_model_proto()).pieces
+        kinds = ModelProto.SentencePiece
         self._scores = {one.piece: one.score for one in pieces if one.type == kinds.NORMAL}
         self._longest = max(map(len, self._scores))
         self._unknown = min(self._scores.values()) - _UNKNOWN_PENALTY

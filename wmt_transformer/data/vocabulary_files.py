@@ -90,17 +90,17 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def _model_in_our_order(path: Path) -> bytes:
     """Returns a SentencePiece model with our special pieces at our ids: as it is, where they are there already."""
-    from sentencepiece import sentencepiece_model_pb2 as protobuf
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 
     model, theirs = read_model(path)
     ids = {"<pad>": theirs.pad_id(), "<s>": theirs.bos_id(), "</s>": theirs.eos_id(), "<unk>": theirs.unk_id()}
     if list(ids.values()) == list(NAMES):
         return model
-    read, ours = protobuf.ModelProto.FromString(model), protobuf.ModelProto.FromString(model)
-    control = protobuf.ModelProto.SentencePiece.CONTROL
+    read, ours = ModelProto.FromString(model), ModelProto.FromString(model)
+    control = ModelProto.SentencePiece.CONTROL
     del ours.pieces[:]
     for name, token in ids.items():  # no text is ever cut into one of them: where one is missing it can be added
-        made = protobuf.ModelProto.SentencePiece(piece=name, score=0.0, type=control)
+        made = ModelProto.SentencePiece(piece=name, score=0.0, type=control)
         ours.pieces.append(read.pieces[token] if token >= 0 else made)
     ours.pieces.extend(piece for token, piece in enumerate(read.pieces) if token not in ids.values())
     spec = ours.trainer_spec

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,6 @@ from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.decode.shapes import Devices, Shape, all_shapes, cache_lengths, shapes_of
 from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
-
-Arrays = TypeVar("Arrays")
-"""What a compiled program returns, on the device or read."""
 
 MakeRule = Callable[[Sequence[Part], np.ndarray], Rule]
 """Makes the rule of a batch from its parts and the most tokens of each row; the rows after the parts are empty."""
@@ -133,12 +130,12 @@ def decode(
     return results
 
 
-def read_in_order(dispatched: Iterable[Arrays], ahead: int) -> Iterator[Arrays]:
+def read_in_order(dispatched: Iterable[Any], ahead: int) -> Iterator[Any]:
     """Yields each batch's arrays as NumPy's, read when the `ahead` batches after it are dispatched as well.
 
     A device then never waits for the host between two batches. A CPU would compute both at once, each more slowly.
     """
-    waiting: deque[Arrays] = deque()
+    waiting: deque[Any] = deque()
     for arrays in dispatched:
         waiting.append(arrays)
         if len(waiting) > ahead:
