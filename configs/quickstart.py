@@ -2,8 +2,8 @@
 
     wmt-transformer quickstart            (prepare, train, average, translate and score, in one go)
 
-Time: 191 s on 2 CPU cores (Intel Xeon), 21 s of them compilation.
-Score: 98.1 sacreBLEU on 1,000 held-out sentences.
+Time: 147 s on 2 CPU cores (Intel Xeon), 19 s of them compilation.
+Score: 98.5 sacreBLEU on 1,000 held-out sentences.
 """
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, TrainConfig

@@ -1,6 +1,6 @@
 """Trains and translates a tiny model on one device and on meshes of eight; prints what differs as JSON.
 
-`test_sharding.py` runs it in a process of its own, which simulates eight devices: python eight_devices.py post|pre
+`test_sharding.py` runs it in a process with eight simulated devices: python eight_devices.py post|pre MESH …
 """
 
 import contextlib
@@ -73,7 +73,8 @@ def main() -> None:
         "one device": {"translations": translations(sharper(one.params), single)},
         "no mesh": {"translations": translations(jax.tree.map(np.asarray, sharper(one.params)), None)},
     }
-    for name, config in test_sharding.MESHES.items():
+    for name in sys.argv[2:]:
+        config = test_sharding.MESHES[name]
         mesh = sharding.make_mesh(config)
         now, other = train(mesh)
         both = zip(jax.tree.leaves(now.params), jax.tree.leaves(one.params), strict=True)

@@ -17,6 +17,8 @@ from commands import ROOT, assert_same, params_of, refused, run
 
 from wmt_transformer import checkpoint, checkpoint_records
 from wmt_transformer.train import start as start_of_run
+from wmt_transformer.train.development import Development
+from wmt_transformer.train.signals import Stop
 from wmt_transformer.train.state import TrainState
 
 
@@ -26,7 +28,9 @@ def start(*arguments: object) -> subprocess.Popen:
     return subprocess.Popen(words, stderr=subprocess.PIPE, cwd=ROOT, text=True)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_run_stopped_by_a_signal_saves_and_ends_with_the_same_parameters_when_it_goes_on(toy, tmp_path, number, code):
     metrics = tmp_path / "w" / "metrics.jsonl"
     process = start("train", toy / "toy.py", "--workdir", tmp_path / "w")
@@ -64,7 +68,7 @@ def kill_often(toy, folder, kills: int, steps: int) -> None:
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_parameters(toy, tmp_path):
-    kill_often(toy, tmp_path, kills=2, steps=80)
+    kill_often(toy, tmp_path, kills=1, steps=40)
 
 
 @pytest.mark.slow
@@ -247,9 +251,7 @@ def test_training_files_that_grew_under_a_run_are_refused_and_its_data_stay(toy,
 
 def stop_after(monkeypatch, step: int) -> None:
     """Makes the next run stop as by SIGTERM after a step."""
-    monkeypatch.setattr(
-        "wmt_transformer.train.signals.Stop.agreed", lambda self, now: signal.SIGTERM if now == step else None
-    )
+    monkeypatch.setattr(Stop, "agreed", lambda self, now: signal.SIGTERM if now == step else None)
 
 
 def test_the_average_of_a_run_that_was_stopped_is_that_of_a_run_that_was_not(toy, tmp_path, monkeypatch):
@@ -271,7 +273,7 @@ def test_the_checkpoint_with_the_best_score_is_on_disk_wherever_it_was_measured(
     def measured(self, params):
         return {"dev/loss": 1.0, "dev/perplexity": 2.0, "dev/accuracy": 0.5, "dev/score": next(scores)}, ""
 
-    monkeypatch.setattr("wmt_transformer.train.development.Development.__call__", measured)
+    monkeypatch.setattr(Development, "__call__", measured)
     often = ["--train.evaluate_every", 2, "--train.checkpoint_every", 3, "--train.keep_checkpoints", 2]
     assert run("train", toy / "toy.py", "--workdir", tmp_path / "w", *often) == 0
     assert checkpoint.resolve(tmp_path / "w", "best")[1] == 4
@@ -311,7 +313,7 @@ def test_a_run_stops_early_by_its_development_loss_and_not_by_a_score_that_canno
     def measured(self, params):
         return {"dev/loss": next(losses), "dev/perplexity": 2.0, "dev/accuracy": 0.5, "dev/score": 0.0}, ""
 
-    monkeypatch.setattr("wmt_transformer.train.development.Development.__call__", measured)
+    monkeypatch.setattr(Development, "__call__", measured)
     settings = ["--train.evaluate_every", 2, "--train.patience", 2]
     assert run("train", toy / "toy.py", "--workdir", tmp_path / "w", *settings) == 0
     assert checkpoint.steps(tmp_path / "w")[-1] == 8

@@ -225,6 +225,7 @@ def test_a_folder_in_use_stops_all_processes_at_once(toy, tmp_path):
     assert "[1] wmt-transformer: process 0 could not begin" in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.multihost
 def test_when_one_process_is_killed_the_others_end_and_the_run_goes_on_when_started_again(toy):
     workdir = toy / "killed"

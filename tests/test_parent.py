@@ -10,6 +10,7 @@ from commands import WORDS, assert_same, params_of, refused, run
 
 from wmt_transformer import checkpoint, experiment
 from wmt_transformer.data import fingerprint
+from wmt_transformer.train.signals import Stop
 
 
 @pytest.fixture
@@ -30,9 +31,7 @@ def other(toy, tmp_path):
 
 def stop_after(monkeypatch, step: int) -> None:
     """Makes the next run stop as by SIGTERM after a step."""
-    monkeypatch.setattr(
-        "wmt_transformer.train.signals.Stop.agreed", lambda self, now: signal.SIGTERM if now == step else None
-    )
+    monkeypatch.setattr(Stop, "agreed", lambda self, now: signal.SIGTERM if now == step else None)
 
 
 @pytest.mark.parametrize(("name", "which"), [("", "average"), ("@best", "best"), ("@9", 9)])

@@ -172,7 +172,7 @@ def another(value: typing.Any, kind: typing.Any) -> typing.Any:
     if isinstance(value, int):
         return value + 1 if value > 0 else 1
     if isinstance(value, float) or "float" in str(kind):
-        return value / 2 if value else 0.25
+        return 2 * value if value and value >= 1 else value / 2 if value else 0.25
     return 3 if "int" in str(kind) else "other"
 
 

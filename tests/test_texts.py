@@ -77,7 +77,7 @@ def test_every_method_says_which_of_its_arguments_is_wrong():
         decoder().generate_text(1, 4)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"texts\[0\]: None"):
         Parser(translator).parse([None])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="beam"):
+    with pytest.raises(TypeError, match="beem_size"):
         translator.translate("ein", beem_size=2)  # type: ignore[call-arg]
 
 

@@ -12,9 +12,11 @@ from wmt_transformer import checkpoint, experiment
 from wmt_transformer.data.prepare import open_prepared
 from wmt_transformer.model.build import build
 from wmt_transformer.train import parameters
+from wmt_transformer.train.development import Development
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh
+from wmt_transformer.train.signals import Stop
 from wmt_transformer.train.state import initial_state
 
 OPTIONS = {
@@ -54,7 +56,8 @@ def test_a_stopped_run_with_every_option_ends_as_one_that_was_not(toy, whole, tm
     for step in (2, 7):
         with monkeypatch.context() as patched:
             patched.setattr(
-                "wmt_transformer.train.signals.Stop.agreed",
+                Stop,
+                "agreed",
                 lambda self, now, last=step: signal.SIGTERM if now == last else None,
             )
             assert run("train", toy / "toy.py", "--workdir", workdir, *WORDS, *FREEZE) == 128 + signal.SIGTERM
@@ -118,7 +121,7 @@ def test_a_run_stops_early_by_its_score_where_that_is_asked_for(toy, tmp_path, m
     def measured(self, params):
         return {"dev/loss": 1.0, "dev/perplexity": 2.0, "dev/accuracy": 0.5, "dev/score": next(scores)}, ""
 
-    monkeypatch.setattr("wmt_transformer.train.development.Development.__call__", measured)
+    monkeypatch.setattr(Development, "__call__", measured)
     settings = ["--train.evaluate_every", 2, "--train.patience", 2, "--train.patience_measure", "score"]
     assert run("train", toy / "toy.py", "--workdir", tmp_path / "w", *settings) == 0
     assert checkpoint.steps(tmp_path / "w")[-1] == 8
