@@ -119,7 +119,8 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     say(f"what the decoder looked at: {picture}; the whole report: {workdir / 'report.json'}\n\nNext:")
     say(f'  wmt-transformer translate --workdir {workdir} "{example}"')
     say("  wmt-transformer train multi30k_en_de --workdir runs/multi30k_en_de")
-    if importlib.util.find_spec("tensorboard"):
+    installed = importlib.util.find_spec("tensorboard")
+    if installed and installed.origin:  # a run's folder of this name, where Python starts, has no origin
         say(f"  tensorboard --logdir {workdir / 'tensorboard'}")
     if options.json:
         print(json.dumps(report))
