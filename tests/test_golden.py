@@ -2,7 +2,9 @@
 
 Weights and text are NumPy's, from fixed seeds, so nothing here depends on how parameters are drawn. All is float32 on a
 CPU. A change that is meant to change numbers changes them here; the tolerances leave room for another order of sums,
-as other CPUs and versions of XLA have. The numbers are printed by `python -m tests.test_golden`.
+as other CPUs and versions of XLA have. The numbers are printed by `python -m tests.test_golden`, with the environment
+variable JAX_DISABLE_MOST_OPTIMIZATIONS=true, as tests compile: so jax 0.10 and 0.12 gave the same to 1e-5, while LLVM's
+optimisations order sums otherwise and make 6e-4 of it in 20 updates.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ TRAIN = TrainConfig(warmup_steps=10, label_smoothing=0.1, seed=1)
 STEPS = 20
 SCORE_TOLERANCE = 1e-4
 """Of a hypothesis' score, which sums up to 17 log-probabilities."""
-LOSS_TOLERANCE = 2e-4, 2e-3
-"""Of the first ten losses, and of all: differences of 1e-7 grow, to 6e-4 between two levels of optimisation."""
+LOSS_TOLERANCE = 2e-4
+"""Of a loss: differences of 1e-7 grow over the updates."""
 
 GREEDY: list[tuple[list[int], float]] = [
     ([2], -0.91955),
@@ -70,20 +72,20 @@ LOSSES = [
     4.13095,
     4.08548,
     3.67129,
-    3.62643,
-    3.64015,
+    3.62644,
+    3.64016,
     3.60108,
-    3.64824,
-    3.76138,
-    3.65433,
-    3.50252,
-    3.56307,
-    3.42621,
-    3.46714,
-    3.54897,
-    3.50706,
-    3.53187,
-    3.42234,
+    3.64822,
+    3.7614,
+    3.65438,
+    3.50187,
+    3.56295,
+    3.42619,
+    3.46703,
+    3.54895,
+    3.5071,
+    3.53208,
+    3.42243,
 ]
 
 
@@ -155,8 +157,7 @@ def test_the_frozen_checkpoint_translates_as_before_with_a_beam():
 
 def test_twenty_updates_of_the_frozen_checkpoint_have_the_losses_of_before():
     found = losses()
-    for updates, tolerance in zip((10, STEPS), LOSS_TOLERANCE, strict=True):
-        np.testing.assert_allclose(found[:updates], LOSSES[:updates], atol=tolerance)
+    np.testing.assert_allclose(found, LOSSES, atol=LOSS_TOLERANCE)
     assert np.mean(found[-5:]) < np.mean(found[:5])  # it learns something
 
 

@@ -117,6 +117,7 @@ def test_mistakes_are_told_in_one_line(text, toy, tmp_path, capsys):
     assert "does not translate" in refused(capsys, "translate", "--workdir", workdir, "a")
     assert "top-p is 1.5" in refused(capsys, "generate", "--workdir", workdir, "--prompt", "a", "--top-p", 1.5)
     assert "leave --beam-size out" in refused(capsys, "evaluate", "--workdir", workdir, "--beam-size", 2)
+    assert "leave --alpha out" in refused(capsys, "evaluate", "--workdir", workdir, "--alpha", 0)
     assert "has no test split" in refused(capsys, "evaluate", "--workdir", workdir, "--split", "test")
     wrong = ("train", text / "text.py", "--workdir", tmp_path, "--data.documents", "none")
     assert "reads documents" in refused(capsys, *wrong)

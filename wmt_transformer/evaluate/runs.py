@@ -151,10 +151,10 @@ def evaluate(
     folder = Path(workdir)
     chosen = split_of(folder, split)
     if is_language_model(run_config(folder)):
-        if beam_size or alpha or constrained or compute_dtype:
+        if constrained or (beam_size, alpha, compute_dtype) != (None, None, None):
             raise UserError(f"{folder} is a language model's run: beam_size, alpha, … are for translations and parses")
         return text_scores(folder, checkpoint, chosen, stride, say)
-    if stride:
+    if stride is not None:
         raise UserError(f"{folder} is no language model's run, and stride is for these; leave it out")
     return split_scores(folder, checkpoint, chosen, Decoding(beam_size, alpha, constrained, compute_dtype), say)[0]
 
