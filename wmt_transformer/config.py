@@ -177,7 +177,8 @@ class DataConfig(Checked):
     Provilkov et al. 2020 take 0.1), a unigram one draws a segmentation in proportion to its probability to this power
     (Kudo 2018 takes 0.2); 0: always cut the same way."""
     subword_samples: Count = 8
-    """Segmentations drawn of each training pair; an epoch has one of them, the next epoch the next."""
+    """Segmentations drawn of each training pair; an epoch has one of them, the next epoch the next. Cutting takes this
+    many times as long, and more; in a batch a pair has room for its longest one."""
     max_length: Count = 256
     """Drop training pairs with more pieces than this on either side, end-of-sentence included."""
     max_length_ratio: Positive = 9.0

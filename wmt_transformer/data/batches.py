@@ -78,7 +78,8 @@ class Batches:
     Attributes:
       shapes: list of (rows, source length, target length) of the global batches.
       batches_per_epoch: the same every epoch; range(batches_per_epoch) is one pass over the pairs.
-      real_token_share: share of real tokens in all slots of an epoch, source and target.
+      real_token_share: share of real tokens in all slots of an epoch, source and target; where pairs are cut at
+        random, as if each were cut into its longest segmentation.
 
     Args:
       pairs: sentence pairs with their lengths, EOS included; each epoch asks for the next draw of them.
