@@ -13,6 +13,7 @@ import pytest
 
 import wmt_transformer as wt
 from wmt_transformer.checkpoint import Checkpoints
+from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.experiment import to_json
@@ -70,6 +71,18 @@ def test_the_examples_of_every_public_name_run_as_they_are_written(folder, monke
     for test in examples:
         runner.run(test, out=said.append)
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
+
+
+def test_programs_are_kept_in_our_cache_unless_the_caller_gave_jax_a_folder(tmp_path, monkeypatch):
+    given = jax.config.values["jax_compilation_cache_dir"]
+    monkeypatch.setenv("WMT_TRANSFORMER_CACHE", str(tmp_path))
+    try:
+        for before, after in ((None, str(tmp_path / "compiled")), ("/theirs", "/theirs")):
+            jax.config.update("jax_compilation_cache_dir", before)
+            use_compilation_cache()
+            assert jax.config.values["jax_compilation_cache_dir"] == after
+    finally:
+        jax.config.update("jax_compilation_cache_dir", given)
 
 
 def test_importing_the_package_brings_nothing_heavy_and_completion_knows_its_names():

@@ -3,6 +3,8 @@ see that every word of every line gets through."""
 
 import dataclasses
 import re
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -366,6 +368,22 @@ def test_calls_from_several_threads_find_what_one_after_the_other_finds(translat
     expected = [translator.translate(*call) for call in calls]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(lambda call: translator.translate(*call), calls)) == expected
+
+
+def test_calls_from_several_threads_decode_one_after_the_other(translator: Translator, monkeypatch: pytest.MonkeyPatch):
+    # Side by side they would take the memory of as many batches.
+    at_work, seen, decode = threading.Semaphore(), [], batched.decode
+
+    def watched(*arguments: Any) -> Any:
+        seen.append(at_work.acquire(blocking=False))
+        time.sleep(0.05)
+        at_work.release()
+        return decode(*arguments)
+
+    monkeypatch.setattr(batched, "decode", watched)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(translator.translate, [sentence(seed, 3) for seed in range(4)]))
+    assert seen == [True] * 4
 
 
 def test_after_a_warm_up_nothing_is_compiled(vocabulary: Vocabulary, params: Any):

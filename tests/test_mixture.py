@@ -191,7 +191,7 @@ def test_one_corpus_of_weight_one_is_as_without_weights(data: DataConfig, tmp_pa
         ({"more_corpora": ("files=more.tsv", "shakespeare")}, "shakespeare is no corpus of pairs"),
         ({"more_corpora": ("files=more.tsv", "trees=a:en-tree")}, "treebanks are neither mixed"),
         ({"more_corpora": ("files=more.tsv", "files=none.tsv")}, "there is no file"),
-        ({"more_corpora": ("files=more.tsv", "files=empty.tsv")}, "no training pairs: read 2, all with an empty side"),
+        ({"more_corpora": ("files=more.tsv", "files=empty.tsv")}, "files=empty.tsv has no training pairs: read 2"),
         ({"more_corpora": ("files=more.tsv", "files=more.tsv"), "tags": ()}, "no training pair of corpus files=more"),
         ({"more_corpora": ("files=more.tsv", "multi30k:en-cs")}, "multi30k has no en-cs"),
     ],

@@ -115,7 +115,9 @@ def begin(parent: Parent, workdir: Path, config: Config, say: Callable[[str], No
         out.write(json.dumps(dataclasses.asdict(dataclasses.replace(parent, step=step)), indent=2) + "\n")
     first = step if parent.optimizer else 0
     records.copy(folder / str(step), workdir / "checkpoints" / str(first), items, records.Record(False, data=data))
-    say(f"starting from {parent.run}, {folder.name} {step} ({theirs.name})")
+    kind = "the average at " if folder.name == "average" else ""
+    optimiser = "goes on" if parent.optimizer else "begins anew"
+    say(f"starting from {parent.run}, {kind}step {step} ({theirs.name}); the optimiser {optimiser}")
     pairs = [f"{one.data.source} to {one.data.target}" for one in (theirs, config)]
     if pairs[0] != pairs[1]:
         say(f"note: {parent.run} was trained from {pairs[0]}, and this run is from {pairs[1]}")

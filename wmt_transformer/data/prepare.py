@@ -194,7 +194,7 @@ def _statistics(data: DataConfig, counts: list[dict[str, int]]) -> dict[str, Any
     Raises UserError where nothing is left, of all corpora or of one.
     """
     total = {name: sum(one[name] for one in counts) for name in counts[0]}
-    names = [data.corpus, *data.more_corpora]
+    names = _names(data)
     for name, one in zip(names, counts, strict=True):
         if not one["kept"]:
             which = "" if len(names) == 1 else f" of corpus {name}"
@@ -208,6 +208,11 @@ def _statistics(data: DataConfig, counts: list[dict[str, int]]) -> dict[str, Any
         raise UserError(f"data.train_weights leave no training pair of {total['kept']:,}; give larger ones")
     each = [{"name": n, **one, "weight": w} for n, one, w in zip(names, counts, weights, strict=True)]
     return {"train": total, "corpora": each}
+
+
+def _names(data: DataConfig) -> list[str]:
+    """Returns the corpora to train on, as the settings name them."""
+    return [data.corpus, *data.more_corpora]
 
 
 def _copy_text(data: DataConfig, split: corpora.Split, folder: Path, digest: TextDigest) -> int:
@@ -241,7 +246,7 @@ def _normalise_train(
     counts: list[dict[str, int]] = []
     hashes, starts, position = array.array("Q"), [], 0
     with open(path, "wb", buffering=1 << 20) as file:
-        for number, member in enumerate(corpora.members(data)):
+        for number, (name, member) in enumerate(zip(_names(data), corpora.members(data), strict=True)):
             counts.append(dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0))
             spell, first = corpora.spelling(member), len(hashes)
             pairs = digest.through(corpora.train_name(number + 1), corpora.load(member, "train"))
@@ -260,9 +265,7 @@ def _normalise_train(
                 file.write(line)
                 position += len(line)
             if len(hashes) == first:
-                raise UserError(
-                    f"{member.corpus} has no training pairs: read {counts[-1]['read']:,}, all with an empty side"
-                )
+                raise UserError(f"{name} has no training pairs: read {counts[-1]['read']:,}, all with an empty side")
     keep = np.ones(len(hashes), bool)
     if data.deduplicate and len(hashes):
         keep = _first_occurrences(np.frombuffer(hashes, np.uint64))

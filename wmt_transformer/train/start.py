@@ -53,8 +53,9 @@ def _restored(
         if loaded is None:
             said.append(f"{damage}; trying the one before")
             continue
-        anew = "" if "optimizer" in loaded else ", the optimiser anew"
-        return _as_state(newest, loaded, update, shapes), [*said, f"resuming at step {newest}{anew}"]
+        if newest:  # step 0 is the parent's checkpoint, of which `parent.begin` speaks
+            said.append(f"resuming at step {newest}{'' if 'optimizer' in loaded else ', the optimiser anew'}")
+        return _as_state(newest, loaded, update, shapes), said
     if said:
         raise Broken(f"none of the {len(said)} checkpoints can be read; the newest: {said[0]}")
     return None, said
