@@ -133,7 +133,8 @@ def _evaluate_text(options: argparse.Namespace) -> None:
     from wmt_transformer.evaluate.runs import split_of, text_scores
 
     for name in ("beam_size", "alpha", "compute_dtype", "compound_split", "constrained"):
-        if getattr(options, name) not in (None, False):
+        value = getattr(options, name)
+        if value is not None and value is not False:  # 0 equals False, and was given
             raise UserError(f"{options.workdir} is a language model's run: leave --{name.replace('_', '-')} out")
     workdir = Path(options.workdir)
     split = split_of(workdir, options.split)
