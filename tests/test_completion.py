@@ -142,6 +142,29 @@ def test_growing_text_keeps_back_half_a_letter_and_half_a_stop_string():
     assert (text.add(2), text.finish()) == ("", "\N{REPLACEMENT CHARACTER}")  # half a letter is all that came
 
 
+@pytest.mark.parametrize("stops", [(), ("e ", "rose", "a a")])
+def test_growing_text_is_what_all_tokens_decode_to_and_costs_the_same_for_each(stops):
+    letters, decoded = vocabulary(), []
+
+    def decode(ids: Any) -> str:
+        decoded.append(len(ids))
+        return letters.decode(ids)
+
+    generator, prompt = np.random.default_rng(1), letters.encode("a rose")
+    for _ in range(20):
+        ids = generator.integers(EOS + 1, len(letters), 300).tolist()  # half letters and spaces in a row are among them
+        whole, text, decoded[:] = letters.decode([*prompt, *ids])[len("a rose") :], "", []
+        growing = GrowingText(decode, prompt, StopStrings(stops))
+        for token in ids:
+            text += growing.add(token)
+            assert whole.startswith(text)
+            if growing.ended:
+                break
+        places = [place for stop in stops if (place := whole.find(stop)) >= 0]
+        assert text + growing.finish() == whole[: min(places, default=len(whole))]
+        assert sum(decoded) < 20 * len(ids)  # all of the text for each token would be 150 times as many
+
+
 def test_the_next_tokens_have_the_probabilities_of_the_model_and_their_texts():
     expected = np.exp(next_log_probs([BOS, *vocabulary().encode(PROMPTS[0])]))
     expected[[BOS, PAD]] = 0

@@ -30,28 +30,36 @@ class StopStrings:
 
 
 class GrowingText:
-    """The text of one row: `add` takes its next token and returns the new text to show.
+    """The text of one row: `add` takes its next token and returns the new text to show, in the same time for each.
 
-    `ended` says that a stop string was reached, `text` is all that was returned.
+    `ended` says that a stop string was reached.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], prompt: Sequence[int], stops: StopStrings) -> None:
-        # Decoded together with the prompt: alone, the first piece would lose its space.
+        # Decoded together with what is before it: alone, the first piece would lose its space.
         self._decode, self._ids, self._stops = decode, list(prompt), stops
         self._before = len(decode(prompt))
-        self.text, self.ended = "", False
+        self._shown, self.ended = 0, False
 
     def add(self, token: int) -> str:
         """Returns the characters that are final with this token, often none."""
         self._ids.append(token)
-        text = self._decode(self._ids)[self._before :]
-        whole = text.rstrip("\N{REPLACEMENT CHARACTER}")  # the first bytes of a letter
-        return self._show(*self._stops.shown(whole))
+        text = self._text()
+        whole = text.rstrip(_HALF)
+        shown, self.ended = self._stops.shown(whole)
+        new, self._shown = shown[self._shown :], len(shown)
+        if shown == text and (alone := self._decode([token])).strip() and _HALF not in alone:
+            # What comes is decoded alike after this token as after all of the text.
+            self._ids, self._before, self._shown = [token], len(alone), 0
+        return new
 
     def finish(self) -> str:
         """Returns what was held back, when no more tokens come."""
-        return "" if self.ended else self._show(self._decode(self._ids)[self._before :], False)
+        return "" if self.ended else self._text()[self._shown :]
 
-    def _show(self, text: str, ended: bool) -> str:
-        new, self.text, self.ended = text[len(self.text) :], text, ended
-        return new
+    def _text(self) -> str:
+        return self._decode(self._ids)[self._before :]
+
+
+_HALF = "\N{REPLACEMENT CHARACTER}"
+"""What the first bytes of a letter are decoded to."""
