@@ -4,6 +4,8 @@
 BIN := .venv/bin
 # What the tests install: `make test EXTRAS=test,interop` compares with torch, transformers and CTranslate2 as well.
 EXTRAS ?= test
+# Files that `make test-newest` runs, all of them by default.
+TESTS ?=
 
 .PHONY: help quickstart test test-all test-newest lint format ci clean
 
@@ -30,7 +32,7 @@ test-newest:  ## Run the tests with the newest JAX, on Python 3.13 or 3.12; skip
 test-with-newest:  # in an environment made anew, as what is newest changes
 	"$(NEWEST)" -m venv --clear .venv-newest
 	$(call install,.venv-newest,.[test])
-	.venv-newest/bin/python -m pytest -n auto --dist loadfile
+	.venv-newest/bin/python -m pytest -n auto --dist loadfile $(TESTS)
 
 lint: .venv/.installed-test  ## Check style, spelling and types
 	$(BIN)/ruff check .

@@ -26,7 +26,6 @@ model, _ = fakes.tiny_model(norm_position=sys.argv[1], vocabulary_size=24, d_mod
 more = {"post": {}, "pre": {"clip_norm": 1.0, "weight_decay": 0.1, "ema_decay": 0.9}}[sys.argv[1]]
 settings = TrainConfig(warmup_steps=4, **more)
 update = optimizer.optimizer(settings, 16)
-sharding.SMALL = 128  # this model's matrices are not much larger
 
 
 def train(mesh: Mesh) -> tuple[state.TrainState, float]:

@@ -114,6 +114,16 @@ def test_a_batch_is_a_pure_function_of_seed_and_step():
     assert [pairs_in(b) for b in epoch_of(other_seed)] != [pairs_in(b) for b in epoch_of(ahead)]
 
 
+def test_the_shapes_to_come_are_known_before_and_in_their_order():
+    batches = Batches(some_pairs(), 512, 512, num_shapes=6)
+    for first, last in ((0, 3), (5, 5 + batches.batches_per_epoch), (batches.batches_per_epoch - 2, 1000), (7, 7)):
+        met = [
+            (len(one.source), one.source.shape[1], one.target.shape[1])
+            for one in map(batches.__getitem__, range(first, last))
+        ]
+        assert batches.shapes_from(first, last) == list(dict.fromkeys(met))
+
+
 def test_the_order_and_the_company_change_every_epoch():
     batches = Batches(some_pairs(), 1000, 1000)
     first, second = ([frozenset(pairs_in(batch)) for batch in epoch_of(batches, epoch)] for epoch in (0, 1))

@@ -175,7 +175,10 @@ def average(workdir: Path, which: Sequence[int]) -> int:
         resolve(workdir, step)
     if not which:
         resolve(workdir, "latest")
-        raise UserError(f"no steps to average; there are {', '.join(map(str, saved))}")
+        raise UserError(
+            f"{workdir} has no checkpoint saved on schedule to average yet; train on, or name steps: "
+            f"{', '.join(map(str, saved))}"
+        )
     total: Any = None
     data: Mapping[str, str] = {}
     for step in which:

@@ -5,6 +5,7 @@ the dtype that `auto` stands for, and whose attention kernels are used. They ask
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 
@@ -16,6 +17,11 @@ _planned: ContextVar[str | None] = ContextVar("planned", default=None)
 def backend() -> str:
     """Returns `cpu`, `gpu` or `tpu`: what programs are traced for."""
     return _planned.get() or jax.default_backend()
+
+
+def usable_cores() -> int:
+    """Returns the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

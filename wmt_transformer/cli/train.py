@@ -15,6 +15,7 @@ from wmt_transformer.compilation import use_compilation_cache
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import run_config
 from wmt_transformer.files import whole_bytes, whole_file
+from wmt_transformer.messages import number_of
 
 if TYPE_CHECKING:
     from wmt_transformer.train.loop import Outcome
@@ -105,7 +106,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
         "chrf": scores.chrf,
         "test_pairs": len(text),
         "train_seconds": round(outcome.seconds, 1),
-        "compile_seconds": round(outcome.compile_seconds, 1),
+        "compile_seconds": round(outcome.compiled.seconds, 1),
         "total_seconds": round(time.monotonic() - begin, 1),
         "steps": outcome.step,
         "parameters": outcome.parameters,
@@ -193,9 +194,10 @@ def _after_training(outcome: Outcome, workdir: Path) -> int:
 
     if not hosts.is_main():
         return 0 if outcome.signal is None else 128 + outcome.signal
+    made = outcome.compiled
     say(
-        f"{outcome.parameters:,} parameters, step {outcome.step}, {outcome.seconds:.0f} s "
-        f"({outcome.compile_seconds:.0f} s of them first calls, which compile)"
+        f"{outcome.parameters:,} parameters, step {outcome.step}, {outcome.seconds:.0f} s, {made.waited:.0f} of them "
+        f"waiting for {number_of(made.programs, 'program')} to be compiled ({made.found} found in the cache)"
     )
     if outcome.signal is not None:
         say(f"stopped by a signal; a checkpoint of step {outcome.step} is saved: the same command goes on from there")

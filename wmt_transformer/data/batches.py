@@ -55,6 +55,10 @@ class BatchesByStep(Protocol):
 
     def __getitem__(self, step: int) -> Batch: ...
 
+    def shapes_from(self, first: int, last: int) -> list[Shape]:
+        """Returns the shapes of the global batches of steps first … last - 1, each once, as they come first."""
+        ...
+
 
 class Epochs(Generic[Order]):
     """What is made once an epoch, such as its order: `epochs[n]`. Two are kept, since threads read ahead."""
@@ -148,6 +152,16 @@ class Batches:
                     source[row, source_begin:source_end] = source_ids
                     target[row, target_begin:target_end] = target_ids
         return Batch(source, target)
+
+    def shapes_from(self, first: int, last: int) -> list[Shape]:
+        """Returns the shapes of the global batches of steps first … last - 1, each once, as they come first."""
+        found: dict[Shape, None] = {}
+        for step in range(first, last):
+            epoch, index = divmod(step, self.batches_per_epoch)
+            found[self._batches[self._epochs[epoch][1][index]][0]] = None
+            if len(found) == len(self.shapes):
+                break
+        return list(found)
 
     def _shuffle(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns an epoch's order of the rows, and that of the batches."""

@@ -1,9 +1,8 @@
-"""What a run tells of itself: sums over its last steps, speed, evaluations, and how long compiling took."""
+"""What a run tells of itself: sums over its last steps, speed and evaluations."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -26,25 +25,6 @@ OnEvaluation = Callable[[int, dict[str, float]], None]
 
 PAPER_TOKENS = 25_000
 """Target tokens of a step in §5.1: learning rates and step counts are made for about this many."""
-
-
-class Timed:
-    """Calls a compiled function and adds up how long its first call with each shape of batch took."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-        self._seen: set[tuple[tuple[int, ...], ...]] = set()
-        self.first_seconds = 0.0
-
-    def __call__(self, state: Any, batch: Batch) -> Any:
-        shapes = (batch.source.shape, batch.target.shape)
-        if shapes in self._seen:
-            return self._function(state, batch)
-        begin = time.monotonic()
-        result = jax.block_until_ready(self._function(state, batch))
-        self._seen.add(shapes)
-        self.first_seconds += time.monotonic() - begin
-        return result
 
 
 class Log:

@@ -28,9 +28,10 @@ from wmt_transformer.train.development import Development, Evaluate, Patience
 from wmt_transformer.train.device_memory import enough_memory
 from wmt_transformer.train.host_batches import make_batches
 from wmt_transformer.train.hosts import largest
-from wmt_transformer.train.log import Log, OnEvaluation, OnStep, Timed
+from wmt_transformer.train.log import Log, OnEvaluation, OnStep
 from wmt_transformer.train.optimizer import optimizer, schedule
 from wmt_transformer.train.parameters import count
+from wmt_transformer.train.programs import Compilations, Programs
 from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
 from wmt_transformer.train.signals import interruptible
 from wmt_transformer.train.start import starting_state
@@ -45,8 +46,8 @@ class Outcome:
     step: int
     seconds: float
     """Wall-clock time of this start of the run, compilation included."""
-    compile_seconds: float
-    """Part of it that was spent on first calls, which compile."""
+    compiled: Compilations
+    """What compiling the train step took of it."""
     parameters: int
     signal: int | None
     """The signal that ended it early, None when it reached its end."""
@@ -80,9 +81,11 @@ def train(
         state, said = starting_state(config, checkpoints, model, update, mesh, prepared.vocabulary)
         first = now = saved = int(state.step)
         trained, parameters = count(state.params, settings.freeze)
-        step = Timed(make_train_step(model, update, settings, mesh))
+        shapes = batches.shapes_from(first, settings.steps)
+        step = Programs(make_train_step(model, update, settings, mesh), state, shapes, mesh)
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
-        with Log(config, workdir, first, row_slice(mesh)[1], profile, on_step, on_evaluation) as log:
+        log = Log(config, workdir, first, row_slice(mesh)[1], profile, on_step, on_evaluation)
+        with contextlib.closing(step), log:
             patience = Patience(log.history, settings.patience, settings.patience_measure)
             done, ended = patience.is_over(), stop.agreed(first)
             log.begin(trained, parameters, said)
@@ -110,7 +113,7 @@ def train(
                         _save(checkpoints, state, score, scheduled)
                         saved = now
             checkpoints.wait()
-    return Outcome(now, time.monotonic() - begin, step.first_seconds, parameters, ended, log.evaluations)
+    return Outcome(now, time.monotonic() - begin, step.so_far(), parameters, ended, log.evaluations)
 
 
 def _save(checkpoints: Checkpoints, state: TrainState, score: float | None, scheduled: bool) -> None:

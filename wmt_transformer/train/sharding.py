@@ -1,10 +1,8 @@
 """The device mesh, and where arrays live on it. One device is a mesh of one: there is no other path.
 
-Three axes: `data` and `fsdp` split the rows of a batch, `fsdp` also every large parameter (ZeRO stage 3, Rajbhandari et
-al. 2020), `tensor` splits heads, hidden units and vocabulary (Shoeybi et al. 2019). Adam's moments and the update are
-split over `data` as well (stage 1 there): each device sums up its part of the gradient, updates its part of the
-parameters and sends it to the others, which moves as much as summing up all of the gradient everywhere. XLA derives
-every transfer between devices from the table below.
+Three axes: `data` and `fsdp` split the rows of a batch, `fsdp` also every large parameter and its moments (ZeRO,
+Rajbhandari et al. 2020), `tensor` splits heads, hidden units and vocabulary (Shoeybi et al. 2019). XLA derives every
+transfer between devices from the table below.
 """
 
 import math
@@ -37,10 +35,8 @@ RULES: tuple[tuple[str, P], ...] = (
     (r"feed_forward/output/kernel$", P("tensor", "fsdp")),  # [d_ff, d_model]
     (r"", P()),  # norms, biases of width d_model, counters: small, so every device holds them
 )
-"""The first rule that matches a leaf's path. An axis of the mesh that does not divide an axis of the array leaves it
-whole."""
-SMALL = 2**14
-"""Arrays of fewer numbers are updated by every device: that is less than one more transfer costs."""
+"""The first rule that matches a leaf's path, in the parameters and in Adam's moments alike. An axis of the mesh that
+does not divide an axis of the array leaves it whole."""
 
 
 def make_mesh(config: MeshConfig, devices: Any = None) -> Mesh:
@@ -139,31 +135,15 @@ def by_rows(mesh: Mesh) -> NamedSharding:
 
 
 def shardings(tree: Any, mesh: Mesh | AbstractMesh) -> Any:
-    """Returns the sharding of every leaf of parameters, or of any part of them, by RULES."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: NamedSharding(mesh, P(*_axes(path, leaf, mesh))), tree)
-
-
-def update_shardings(tree: Any, mesh: Mesh | AbstractMesh) -> Any:
-    """Returns the sharding of every leaf of an update, or of Adam's moments: by RULES, and over `data` too."""
+    """Returns the sharding of every leaf of a train state, or of any part of one, by RULES."""
 
     def place(path: Any, leaf: Any) -> NamedSharding:
-        axes = _axes(path, leaf, mesh)
-        if math.prod(leaf.shape) >= SMALL:
-            parts = [mesh.shape["data"] * (mesh.shape[axis] if axis else 1) for axis in axes]
-            fitting = [i for i, size in enumerate(leaf.shape) if size % parts[i] == 0]
-            for i in fitting[:1]:  # the first: the last axis is what a device reads in one go
-                axes[i] = (axes[i], "data") if axes[i] else "data"
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
+        axes = [axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, leaf.shape)]  # noqa: B905 - P() is shorter
         return NamedSharding(mesh, P(*axes))
 
     return jax.tree_util.tree_map_with_path(place, tree)
-
-
-def _axes(path: Any, leaf: Any, mesh: Mesh | AbstractMesh) -> list[Any]:
-    """Returns the axis of the mesh, or None, over which each axis of the leaf is split by RULES."""
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
-    spec = [*spec, *[None] * (len(leaf.shape) - len(spec))]
-    return [axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, leaf.shape, strict=True)]
 
 
 def place_batch(batch: Any, mesh: Mesh) -> Any:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int
 
 from wmt_transformer.model.build import Model
-from wmt_transformer.train.sharding import shardings, update_shardings
+from wmt_transformer.train.sharding import shardings
 
 
 class TrainState(NamedTuple):
@@ -38,8 +38,9 @@ class TrainState(NamedTuple):
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, mesh: Mesh, ema: bool = False) -> TrainState:
     """Returns the shapes, dtypes and shardings of a run's state without allocating any of it."""
     shapes = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), ema))
-    places = shardings(shapes, mesh)._replace(optimizer=update_shardings(shapes.optimizer, mesh))
-    return jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, places)
+    return jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings(shapes, mesh)
+    )
 
 
 def initial_state(

@@ -15,7 +15,7 @@ from wmt_transformer.model.build import Model
 from wmt_transformer.platform import backend
 from wmt_transformer.train.loss import LossSums, cross_entropy, slice_tokens
 from wmt_transformer.train.parameters import without_frozen
-from wmt_transformer.train.sharding import by_rows, replicated, row_shards, update_shardings
+from wmt_transformer.train.sharding import by_rows, replicated, row_shards
 from wmt_transformer.train.state import TrainState, abstract_state
 
 
@@ -118,28 +118,21 @@ def make_train_step(
     Dropout's key is fold_in(seed, step), so a step is a function of the state and the batch alone.
     """
     ema = train.ema_decay > 0
-    shapes = abstract_state(model, optimizer, mesh, ema)
-    state_places = jax.tree.map(lambda x: x.sharding, shapes)
-    parts = update_shardings(shapes.params, mesh)
-
-    def mine(tree: Any) -> Any:
-        """Returns the part of a gradient or of parameters that each device updates."""
-        return jax.lax.with_sharding_constraint(tree, parts)
+    state_places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh, ema))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(train.seed), state.step)
         sums, gradient = gradients(
             model, state.params, batch, train.label_smoothing, train.accumulation, key, row_shards(mesh), train.freeze
         )
-        gradient, before = mine(gradient), mine(state.params)
         norm = norm_of(gradient)
         gradient = clipped(gradient, norm, train.clip_norm)
-        updates, moments = optimizer.update(gradient, state.optimizer, before)
-        params = optax.apply_updates(before, updates)
+        updates, moments = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
         mean = moved(state.ema, params, train.ema_decay, state.step + 1) if ema else None
         # A gradient that is not finite would ruin parameters and moments for good: they stay as they were.
         finite = jnp.isfinite(norm)
-        old = (before, state.optimizer, state.ema)
+        old = (state.params, state.optimizer, state.ema)
         params, moments, mean = jax.tree.map(
             lambda now, before: jnp.where(finite, now, before), (params, moments, mean), old
         )

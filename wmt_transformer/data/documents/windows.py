@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from wmt_transformer.data.batches import Batch, Epochs
+from wmt_transformer.data.shapes import Shape
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 
@@ -85,6 +86,10 @@ class Windows:
                 source[row] = BOS if before == EOS else before
                 target[row, : len(real)] = real
         return Batch(source, target)
+
+    def shapes_from(self, first: int, last: int) -> list[Shape]:
+        """Returns the one shape of all batches, where there are steps from `first` to before `last`."""
+        return [Shape(self.rows, 1, self._context)] if first < last else []
 
     def _shuffle(self, epoch: int) -> tuple[int, np.ndarray]:
         """Returns where an epoch's first window begins, 0 or before, and the order of the windows."""
