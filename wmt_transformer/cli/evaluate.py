@@ -20,6 +20,8 @@ from wmt_transformer.reading import read_lines
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
     from wmt_transformer.evaluate.runs import Decoding
 
+COMET = "Unbabel/wmt22-comet-da"
+"""The model that WMT's evaluations report."""
 SHORT = 40
 """Words of a short sentence, whose parses are scored apart: the limit that EVALB and most papers use."""
 
@@ -37,8 +39,16 @@ def add(verb: AddVerb) -> None:
     files = sub.add_argument_group("files")
     files.add_argument("--hypotheses", metavar="FILE", nargs="+", help="score this file; several are compared …")
     files.add_argument("--references", metavar="FILE", help="… against this one")
+    files.add_argument("--sources", metavar="FILE", help="with --comet: what was translated")
     files.add_argument("--language", default="en", help="of both, by which they are tokenised (default: en)")
     sub.add_argument("--compound-split", action="store_true", help="insist on that score: German only")
+    sub.add_argument(
+        "--comet",
+        metavar="MODEL",
+        nargs="?",
+        const=COMET,
+        help=f"COMET too, where its package is installed (default: {COMET}; or the path of a checkpoint)",
+    )
     sub.add_argument("--json", action="store_true", help="print one JSON object")
 
     sub = verb(evaluate_parses)
@@ -73,15 +83,30 @@ def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _evaluate_run(options: argparse.Namespace) -> None:
-    from wmt_transformer.evaluate import bleu
-    from wmt_transformer.evaluate.runs import TreeScores, description, papers_scores, split_of, split_scores, table
+    from wmt_transformer.evaluate import bleu, comet
+    from wmt_transformer.evaluate.runs import (
+        TreeScores,
+        description,
+        pairs_of,
+        papers_scores,
+        split_of,
+        split_scores,
+        table,
+    )
 
     workdir = Path(options.workdir)
     split, decoding = split_of(workdir, options.split), _decoding(options)
     about = description(workdir, options.checkpoint, split, decoding)
     if options.compound_split:
         bleu.check_compound_split(about["target"])
+    if options.comet:
+        comet.check_installed()
     scores, lines = split_scores(workdir, options.checkpoint, split, decoding, say)
+    if options.comet:
+        if isinstance(scores, TreeScores):
+            raise UserError(f"--comet is for translations, and {workdir} parses; leave it out")
+        sources, references = zip(*pairs_of(workdir, split), strict=True)
+        scores = comet.with_comet(scores, sources, lines, references, options.comet)
     say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     paper = papers_scores(run_config(workdir), split)
     print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper), flush=True)
@@ -103,8 +128,11 @@ def _decoding(options: argparse.Namespace) -> Decoding:
 
 
 def _evaluate_files(options: argparse.Namespace) -> None:
-    from wmt_transformer.evaluate import bleu
+    from wmt_transformer.evaluate import bleu, comet
     from wmt_transformer.evaluate.runs import table
+
+    if options.comet and (options.sources is None or len(options.hypotheses) > 1):
+        raise UserError("--comet reads sources, and scores one file: give --sources FILE and one FILE of --hypotheses")
 
     if options.compound_split:
         bleu.check_compound_split(options.language)
@@ -117,6 +145,8 @@ def _evaluate_files(options: argparse.Namespace) -> None:
         _compare(systems, references, options)
         return
     scores = bleu.score(systems[0][1], references, language=options.language)
+    if options.comet:
+        scores = comet.with_comet(scores, list(read_lines(options.sources)), systems[0][1], references, options.comet)
     print(json.dumps(scores.report()) if options.json else table(scores))
 
 
@@ -132,7 +162,7 @@ def _compare(systems: list[tuple[str, list[str]]], references: list[str], option
 def _evaluate_text(options: argparse.Namespace) -> None:
     from wmt_transformer.evaluate.runs import split_of, text_scores
 
-    for name in ("beam_size", "alpha", "compute_dtype", "compound_split", "constrained"):
+    for name in ("beam_size", "alpha", "compute_dtype", "compound_split", "constrained", "comet"):
         value = getattr(options, name)
         if value is not None and value is not False:  # 0 equals False, and was given
             raise UserError(f"{options.workdir} is a language model's run: leave --{name.replace('_', '-')} out")

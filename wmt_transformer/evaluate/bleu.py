@@ -48,6 +48,9 @@ class Scores:
     compound_split_bleu: float | None = None
     """Into German: the same, cased, with hyphenated compounds split: the paper's 27.3 and 28.4. None elsewhere."""
     compound_split_bleu_signature: str | None = None
+    comet: float | None = None
+    """COMET, about 0 to 1; see `comet.py`. None where it was not asked for."""
+    comet_signature: str | None = None
     note: str | None = None
     """What a reader has to know of these scores, None where there is nothing."""
 

@@ -90,6 +90,8 @@ def table(scores: bleu.Scores | TreeScores, paper: str | None = None) -> str:
         ("tokenised lower-cased BLEU", scores.tokenized_lowercase_bleu, scores.tokenized_lowercase_bleu_signature),
     ]
     shown = [f"{name:26} {value:6.2f}  {signature}" for name, value, signature in lines if value is not None]
+    if scores.comet is not None:
+        shown.append(f"{'COMET':26} {scores.comet:6.4f}  {scores.comet_signature}")
     shown += [line for line in (scores.note, paper) if line]
     return "\n".join([*shown, "Between papers compare sacreBLEU."])
 
@@ -163,10 +165,15 @@ def split_scores(
     workdir: Path, which: str | int | None, split: str, decoding: Decoding = Decoding(), warn: Warn = ignore
 ) -> tuple[bleu.Scores | TreeScores, list[str]]:
     """Translates or parses a split with one of the run's checkpoints; returns its scores and the output lines."""
-    prepared, settings = prepare.open_prepared(workdir / "data"), run_config(workdir)
-    pairs = {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    pairs, settings = pairs_of(workdir, split), run_config(workdir)
     translator = Translator.load(workdir, which, decoding.compute_dtype, warn)
     return scored(translator, pairs, settings, decoding, warn)
+
+
+def pairs_of(workdir: Path, split: str) -> list[tuple[str, str]]:
+    """Returns the sources and references of a split of a run's corpus."""
+    prepared = prepare.open_prepared(workdir / "data")
+    return {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
 
 
 def split_of(workdir: Path, asked: str | None) -> str:
