@@ -2,11 +2,12 @@
 
 import base64
 import dataclasses
+import functools
 import json
 import random
 import shutil
 import subprocess
-import sys
+import time
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import refused, run
 from translators import CONFIG, MODEL, sentence, toy_params, toy_vocabulary
 
-from wmt_transformer.config import Config, ModelConfig, UserError
+from wmt_transformer.config import ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.decode import runs
 from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.explain import document, vocabulary, weights
@@ -56,7 +59,10 @@ def javascript(request, tmp_path):
     (tmp_path / "empty.html").write_text("<!doctype html>")
     browser.get((tmp_path / "empty.html").as_uri())
     text = f"{document.scripts(LIBRARY)}; return {{ {NAMES} }};"
-    whole = "const lib = new Function(arguments[0])(); return JSON.stringify(((lib, given) => {{ {} }})(lib, JSON.parse(arguments[1])))"
+    whole = (
+        "const lib = new Function(arguments[0])(), run = (lib, given) => {{ {} }};"
+        "return JSON.stringify(run(lib, JSON.parse(arguments[1])))"
+    )
     return lambda body, given: json.loads(browser.execute_script(whole.format(body), text, json.dumps(given)))
 
 
@@ -65,7 +71,7 @@ def javascript(request, tmp_path):
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyzäöüßÄÖÜ .,!?'",
     "the cat sees a small dog in den Garten hinter dem See ",
-    "我们的猫看见狗。，",
+    "我们的猫看见狗。",
     "e\u0301a\u0308\u1112\u1161\u11ab\u0345\u05b0",
     "\u2581\u2585<0x41> \t\n\r\x00\x1f\x7f\x85\xa0\u2028\ufeff\u200d\u3000\u180e",
     "😀👩\u200d👩\u200d👧🏳️\u200d🌈",
@@ -172,19 +178,26 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
-def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, changes: dict[str, Any]):
-    config = dataclasses.replace(MODEL, **{"num_layers": 2, **changes})
+@functools.cache
+def jax_found(variant: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns what the page is given of a model with random weights, and every array that JAX computes with them."""
+    config = dataclasses.replace(MODEL, **{"num_layers": 2, **VARIANTS[variant]})
     translates = config.architecture == "encoder_decoder"
     draw = np.random.default_rng(0)
     source, target = (draw.integers(4, config.vocabulary_size, size).tolist() for size in (7, 6))
-    params: Any = build(config).init(jax.random.key(0), jnp.asarray([source]), jnp.asarray([target]))["params"]
-    noise = iter(jax.random.split(jax.random.key(1), len(jax.tree.leaves(params))))
-    params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(next(noise), x.shape), params)  # no bias is 0
+    arrays = jnp.asarray([source]), jnp.asarray([target])
+    shapes: Any = jax.eval_shape(build(config).init, jax.random.key(0), *arrays)["params"]
+    # Scales near 1 and no bias of 0, so that nothing hides.
+    params = jax.tree.map(lambda x: draw.normal(0, 0.2, x.shape) + (len(x.shape) == 1), shapes)
     params = jax.device_put(weights.rounded(params))
-    expected = intermediates(config, params, source if translates else [BOS], target)
-    inputs = [BOS, *target[:-1]]
-    found = javascript(WHOLE, run_of(config, params) | {"source": source if translates else None, "inputs": inputs})
+    given = run_of(config, params) | {"source": source if translates else None, "inputs": [BOS, *target[:-1]]}
+    return given, intermediates(config, params, source if translates else [BOS], target)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, variant: str):
+    given, expected = jax_found(variant)
+    found = javascript(WHOLE, given)
     assert len(expected) > 20 and expected.keys() <= found.keys(), expected.keys() - found.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(np.asarray(found[name], np.float32), array, atol=1e-4, err_msg=name)
@@ -196,10 +209,15 @@ SEARCH = f"""{THINK}
 return given.sources.map((source) => {{
   given.source = source;
   const limit = source.length + given.extra;
-  const next = (id, cache) => {{ const after = model.extend([id], cache); return {{ ...after, logits: after.logits[0] }} }};
+  const next = (id, before) => {{
+    const {{ logits, cache }} = model.extend([id], before);
+    return {{ logits: logits[0], cache }};
+  }};
   const steps = lib.search(next(1, begin()), next, {{
     width: given.width, alpha: given.alpha, limit, results: given.results }});
-  for (;;) {{ const step = steps.next(); if (step.done) return step.value.map(({{ tokens, score }}) => [tokens, score]); }}
+  let step;
+  while (!(step = steps.next()).done);
+  return step.value.map(({{ tokens, score }}) => [tokens, score]);
 }});"""
 
 
@@ -220,3 +238,188 @@ def test_searches_find_what_translate_finds(javascript, width: int, alpha: float
     for expected, mine in zip(translator.n_best(texts, results, width, alpha), found, strict=True):
         assert [normalise(translator.vocabulary.decode(tokens)) for tokens, _ in mine] == [one.text for one in expected]
         np.testing.assert_allclose([score for _, score in mine], [one.score for one in expected], atol=1e-4)
+
+
+# ---- The page
+
+
+def open_page(browser, path: Path) -> None:
+    browser.get(path.as_uri())
+    drawn(browser)
+
+
+def drawn(browser, after: int = 0) -> int:
+    """Waits for a picture that is newer than number `after`, and returns its number."""
+    for _ in range(400):
+        if (number := int(browser.execute_script("return document.body.dataset.drawn ?? 0"))) > after:
+            return number
+        time.sleep(0.025)
+    raise AssertionError(browser.get_log("browser"))
+
+
+def says(browser, text: str) -> str:
+    """Types a text, and returns what the model makes of it."""
+    before = drawn(browser)
+    script = (
+        "const box = document.getElementById('text'); box.value = arguments[0]; box.dispatchEvent(new Event('input'))"
+    )
+    browser.execute_script(script, text)
+    drawn(browser, before)
+    return output(browser)
+
+
+def output(browser) -> str:
+    return browser.find_element("css selector", "#output .translation").text.removeprefix("—")
+
+
+def click(browser, selector: str) -> None:
+    browser.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def clicked(browser, selector: str) -> str:
+    """Clicks on what changes the thought, and returns the output after it."""
+    before = drawn(browser)
+    click(browser, selector)
+    drawn(browser, before)
+    return output(browser)
+
+
+@pytest.fixture(scope="module")
+def page(toy, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "transformer.html"
+    assert run("explain", "--workdir", toy / "run", "--output", path) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def translator(toy) -> Translator:
+    """A translator with the page's weights."""
+    found = Translator.load(toy / "run")
+    found.params = jax.device_put(weights.rounded(found.params))
+    return found
+
+
+def test_the_page_asks_for_nothing_else_and_translates_what_is_typed(page, browser, translator):
+    text = page.read_text("utf-8")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "") and "src=" not in text
+    open_page(browser, page)
+    for one in ("the red cat", "a <b>bird</b> 😀 likes & sees", "one", "two " * 200):
+        found = says(browser, one)
+        if len(one) < 100:
+            assert normalise(found) == translator.translate(one, beam_size=1, alpha=0.0), one
+    assert "left out" in browser.find_element("css selector", "#output .warning").text
+    assert says(browser, " ") == ""
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
+    assert browser.get_log("browser") == []
+
+
+def test_every_stop_has_its_formula_numbers_and_a_place_on_the_map(page, browser):
+    open_page(browser, page)
+    stops = [one.get_attribute("id") for one in browser.find_elements("css selector", "main section")]
+    assert len(stops) == 15 and stops[0] == "pieces" and stops[-1] == "markov"
+    for stop in stops:
+        assert browser.find_elements("css selector", f"#{stop} .try")
+        assert stop == "breaking" or browser.find_elements("css selector", f"#{stop} math")
+        assert stop == "norm" or browser.find_elements("css selector", f"#{stop} .figure > *")
+        link = browser.find_elements("css selector", f"#map [data-stop={stop}]")
+        assert len(link) == 1, stop
+        browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", link[0])
+        assert link[0].get_attribute("aria-current") == "location"
+    assert browser.get_log("browser") == []
+
+
+def test_choosing_another_piece_turns_the_text_and_it_turns_back(page, browser, translator):
+    open_page(browser, page)
+    own = says(browser, "the red cat")
+    second = browser.find_element("css selector", "#probabilities [data-key='next/1'] .name").text
+    turned = clicked(browser, "#probabilities [data-key='next/1']")
+    prefix = translator.vocabulary.decode([translator.vocabulary.ids()[second.replace("␣", "▁")]])
+    assert turned != own and turned.startswith(prefix)
+    assert normalise(turned) == translator.translate("the red cat", beam_size=1, alpha=0.0, prefixes=prefix)
+    assert clicked(browser, "[data-key='undo']") == own
+
+
+def test_parts_are_switched_off_and_mended(page, browser):
+    open_page(browser, page)
+    own = says(browser, "the red cat sees a dog")
+    clicked(browser, "[data-key='positions']")
+    before, now = browser.find_element("css selector", "#breaking dl dd:last-child").text.split(", ")
+    assert before.split()[0] != now.split()[0]
+    clicked(browser, "[data-key='decoder_0/cross_attention/1']")
+    assert browser.find_element("css selector", "#breaking dd").text == own
+    assert clicked(browser, "[data-key='mend']") == own
+    assert browser.get_log("browser") == []
+
+
+def test_the_beam_s_best_is_translate_s(page, browser, translator):
+    open_page(browser, page)
+    says(browser, "two small birds")
+    expected = [one.text for one in translator.n_best("two small birds", 4)]
+    for _ in range(200):
+        rows = browser.execute_script(
+            "return [...document.querySelectorAll('#beam .results td:first-child')].map((one) => one.textContent)"
+        )
+        if [normalise(one) for one in rows] == expected:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError((rows, expected))
+    assert browser.find_elements("css selector", "#beam .node.pruned")
+    click(browser, "[data-key='draw']")
+    time.sleep(0.5)
+    assert len(browser.find_elements("css selector", "#sampling .drawn li")) == 5
+
+
+def test_the_language_is_switched_and_keys_move_the_reader(page, browser):
+    from selenium.webdriver import Keys
+
+    open_page(browser, page)
+    says(browser, "the red cat")
+    chips = browser.find_elements("css selector", "#attention .pieces .chip")
+    browser.execute_script("arguments[0].focus()", chips[0])
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    focused = browser.switch_to.active_element
+    assert focused.get_attribute("data-key") == "srcattention/1" and focused.get_attribute("aria-pressed") == "true"
+    click(browser, "#languages button:last-child")
+    assert browser.find_element("css selector", "#pieces h2").text.endswith("文本变成词元")
+    assert browser.find_element("tag name", "html").get_attribute("lang") == "zh-Hans"
+    keys = (
+        "const names = (o) => Object.entries(o).map(([k, v]) => [k, v.constructor === Object ? names(v) : typeof v]);"
+    )
+    texts = document.scripts(("text_en", "text_zh"))
+    english, chinese = browser.execute_script(f"{texts}; {keys} return [names(en), names(zh)]")
+    assert english == chinese
+    assert browser.get_log("browser") == []
+
+
+def test_a_language_model_goes_on_as_generate_does(browser, tmp_path):
+    words = trained(tmp_path, lines=True)
+    config = dataclasses.replace(MODEL, architecture="decoder_only", vocabulary_size=len(words))
+    params: Any = build(config).init(jax.random.key(3), jnp.ones((1, 2), int), jnp.ones((1, 2), int))["params"]
+    params = jax.device_put(weights.rounded(params | {"output_table": params["output_table"] * 5}))
+    data = dataclasses.replace(CONFIG.data, documents="line")
+    made = runs.Run(dataclasses.replace(CONFIG, model=config, data=data), params, words, "in memory")
+    (tmp_path / "page.html").write_text(document.html(made, tmp_path / "nothing", "zh"), "utf-8")
+    open_page(browser, tmp_path / "page.html")
+    stops = [one.get_attribute("id") for one in browser.find_elements("css selector", "main section")]
+    assert len(stops) == 10 and "cross" not in stops and "markov" not in stops
+    found = says(browser, "ein Mann sieht")
+    expected = LanguageModel(*made[:3]).generate_text("ein Mann sieht", 24, temperature=0)
+    assert normalise(found) == normalise("ein Mann sieht" + expected)
+    assert browser.get_log("browser") == []
+
+
+# ---- What a page cannot hold
+
+
+def test_runs_that_a_page_cannot_compute_are_refused_in_one_line(toy, tmp_path, capsys, monkeypatch):
+    with pytest.raises(UserError, match="unigram"):
+        vocabulary.described(trained(tmp_path, False, "unigram"))
+    with pytest.raises(UserError, match="float16"):
+        weights.rounded({"kernel": np.full(3, 1e5, np.float32)})
+    monkeypatch.setattr(weights, "MOST_PARAMETERS", 100)
+    output = tmp_path / "page.html"
+    line = refused(capsys, "explain", "--workdir", toy / "run", "--output", output)
+    assert "parameters, and a page holds at most 100" in line and not output.exists()
+    assert "no run" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output) or not output.exists()

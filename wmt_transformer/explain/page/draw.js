@@ -45,7 +45,7 @@ export function vector(name, values, note = "") {
 
 /** Returns a matrix [row][column] as a grid with its names; row `chosen` is marked, and a click on a row picks it. */
 export function matrix(label, rows, rowNames, columnNames, { kind = "share", chosen = -1, pick } = {}) {
-  const size = Math.max(9, Math.min(24, Math.floor(440 / Math.max(columnNames.length, 1))));
+  const size = Math.max(9, Math.min(24, Math.floor(Math.min(440, innerWidth - 190) / columnNames.length)));
   const font = `${Math.min(12, Math.max(8, size - 3))}px system-ui, sans-serif`;
   const measure = document.createElement("canvas").getContext("2d");
   measure.font = font;
@@ -66,6 +66,8 @@ export function matrix(label, rows, rowNames, columnNames, { kind = "share", cho
       context.fillText(name, 0, 0, top - 6);
       context.restore();
     });
+    context.strokeStyle = colour("--rule");
+    context.strokeRect(left - 1, top - 1, columnNames.length * size + 1, rowNames.length * size + 1);
     context.strokeStyle = colour("--accent");
     context.lineWidth = 2;
     if (chosen >= 0) context.strokeRect(left - 1, top + chosen * size - 1, columnNames.length * size + 1, size + 1);

@@ -101,15 +101,19 @@ export class Transformer {
     const scores = [], weights = [];
     const gathered = x.map(() => new Float32Array(num_heads * d_v));
     for (let head = 0; head < num_heads; head++) {
-      const from = head * d_k;
-      scores.push(query.map((q, t) =>
-        Float32Array.from(key, (k, s) => (s < visible(t) ? dot(q, k, from, from + d_k) / Math.sqrt(d_k) : -Infinity))));
+      scores.push(query.map((q, t) => {
+        const row = new Float32Array(key.length).fill(-Infinity); // the mask
+        for (let s = 0; s < visible(t); s++) row[s] = dot(q, key[s], head * d_k, (head + 1) * d_k) / Math.sqrt(d_k);
+        return row;
+      }));
       weights.push(scores[head].map(softmax));
       if (this.changes.off.has(`${name}/${head}`)) continue; // what this head gathers stays 0
-      gathered.forEach((row, t) =>
-        weights[head][t].forEach((weight, s) => {
-          if (weight) for (let i = head * d_v; i < (head + 1) * d_v; i++) row[i] += weight * value[s][i];
-        }));
+      gathered.forEach((row, t) => {
+        for (let s = 0; s < visible(t); s++) {
+          const weight = weights[head][t][s], v = value[s];
+          for (let i = head * d_v; i < (head + 1) * d_v; i++) row[i] += weight * v[i];
+        }
+      });
     }
     see(`${name}/scores`, scores); // [head][query][key]
     see(`${name}/attention_weights`, weights);
@@ -131,16 +135,12 @@ export class Transformer {
 
   /** The scores of every piece: states times the output table (§3.4). */
   logits(x, see) {
-    const { d_model, vocabulary_size, tied_embeddings, output_bias } = this.config;
+    const { vocabulary_size, tied_embeddings } = this.config;
     const table = this.weights[tied_embeddings === "none" ? "output_table" : "target_embedding/table"];
-    const bias = output_bias && this.weights.output_bias;
+    this.weights.transposed ??= transposed(table, vocabulary_size); // so that a product reads it row by row
     const logits = x.map((row) => {
-      const found = new Float32Array(vocabulary_size);
-      for (let id = 0, at = 0; id < vocabulary_size; id++) {
-        let total = bias ? bias[id] : 0;
-        for (let i = 0; i < d_model; i++, at++) total += row[i] * table[at];
-        found[id] = total;
-      }
+      const found = this.weights.output_bias?.slice() ?? new Float32Array(vocabulary_size);
+      addProduct(found, row, this.weights.transposed);
       return found;
     });
     see("logits", logits);
@@ -170,15 +170,33 @@ export class Transformer {
     const width = kernel.length / x[0].length;
     const out = x.map((row) => {
       const y = bias ? bias.slice() : new Float32Array(width);
-      for (let i = 0, at = 0; i < row.length; i++, at += width) {
-        const v = row[i];
-        if (v) for (let j = 0; j < width; j++) y[j] += v * kernel[at + j];
-      }
+      addProduct(y, row, kernel);
       return y;
     });
     see(name, out);
     return out;
   }
+}
+
+/** y += x W. Rows of W that meet a 0 (most after a ReLU) are left out; the others come four at a time, as reading and
+ * writing y takes as long as a product. */
+function addProduct(y, x, kernel) {
+  const some = [], width = y.length;
+  for (let i = 0; i < x.length; i++) if (x[i]) some.push(i);
+  const last = some.length - 1;
+  const value = (k) => (k > last ? 0 : x[some[k]]), place = (k) => some[Math.min(k, last)] * width;
+  for (let k = 0; k <= last; k += 4) {
+    const a = value(k), b = value(k + 1), c = value(k + 2), d = value(k + 3);
+    const atA = place(k), atB = place(k + 1), atC = place(k + 2), atD = place(k + 3);
+    for (let j = 0; j < width; j++)
+      y[j] += a * kernel[atA + j] + b * kernel[atB + j] + c * kernel[atC + j] + d * kernel[atD + j];
+  }
+}
+
+function transposed(matrix, rows) {
+  const columns = matrix.length / rows, found = new Float32Array(matrix.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) found[j * rows + i] = matrix[i * columns + j];
+  return found;
 }
 
 const sum = (a, b) => a.map((v, i) => v + b[i]);
@@ -217,13 +235,14 @@ export function sinusoid(position, width, layout) {
 
 /** Returns the weights by name, from float16 numbers one after the other. */
 export function unpacked(bytes, tensors) {
-  const halves = new Uint16Array(bytes), weights = {};
+  const halves = new Uint16Array(bytes), all = new Float32Array(halves.length), bits = new Uint32Array(all.buffer);
+  for (let i = 0; i < halves.length; i++) {
+    const half = halves[i], sign = half & 0x8000;
+    if (half & 0x7c00) bits[i] = (sign << 16) | (((half & 0x7fff) << 13) + (112 << 23)); // its exponent counts from -15
+    else all[i] = ((sign ? -1 : 1) * (half & 0x3ff)) / 2 ** 24; // too small for an exponent
+  }
+  const weights = {};
   let at = 0;
-  for (const [name, size] of tensors) weights[name] = Float32Array.from(halves.subarray(at, (at += size)), fromHalf);
+  for (const [name, size] of tensors) weights[name] = all.subarray(at, (at += size));
   return weights;
-}
-
-function fromHalf(bits) {
-  const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
-  return exponent ? sign * 2 ** (exponent - 15) * (1 + fraction / 1024) : (sign * fraction) / 2 ** 24;
 }

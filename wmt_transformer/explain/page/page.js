@@ -29,14 +29,17 @@ const state = {
 };
 const THOUGHT_OF = ["text", "forced", "off", "positions", "mask"];
 const sections = new Map(); // stop → {section, figure}
-let thought, beam, drawnTexts, worker, asked = 0, place = STOPS[0], growing;
+let thought, beam, drawnTexts, worker, asked = 0, place = STOPS[0], growing, fresh = true;
 
 const bytesOf = (id) => Uint8Array.from(atob(byId(id).textContent.trim()), (one) => one.charCodeAt(0)).buffer;
 
 function start() {
   if (!window.Worker || !window.Blob || !("noModule" in HTMLScriptElement.prototype) || !Array.prototype.at) return fail(t().ui.old);
-  const source = new Blob([byId("thinking").textContent], { type: "text/javascript" });
-  worker = new Worker(URL.createObjectURL(source));
+  try {
+    worker = new Worker(URL.createObjectURL(new Blob([byId("thinking").textContent], { type: "text/javascript" })));
+  } catch (error) {
+    return fail(`${t().ui.old} (${error.message})`);
+  }
   worker.onerror = (event) => fail(`${t().ui.old} (${event.message})`);
   worker.onmessage = ({ data }) => answered(data);
   const weights = bytesOf("weights"), sample = bytesOf("sample");
@@ -75,7 +78,9 @@ function answered(answer) {
   if (answer.kind === "think") {
     thought = answer;
     drawnTexts = undefined;
-    state.at = Math.min(state.at, thought.outputs.length - 1);
+    // A language model's reader stands where it goes on.
+    state.at = fresh && !translates ? thought.prompt : Math.min(state.at, thought.outputs.length - 1);
+    fresh = false;
     state.src = Math.min(state.src, (thought.source?.length ?? 1) - 1);
     draw();
   } else if (answer.kind === "beam") {
@@ -89,7 +94,7 @@ function answered(answer) {
 
 /** Changes what the reader chose, and does no more anew than depends on it. */
 function set(change) {
-  if ("text" in change) change = { forced: [], ...change };
+  if ("text" in change) [change, fresh] = [{ forced: [], ...change }, true];
   Object.assign(state, change);
   if ("text" in change && byId("text").value !== state.text) byId("text").value = state.text;
   const names = Object.keys(change);
@@ -136,7 +141,7 @@ function spoken() {
   if (thought.left) notes.push(h("p", { class: "note warning" }, ui.tooLong(thought.left)));
   if (state.forced.length) notes.push(h("p", { class: "note" }, ui.turnedNote, " ", press(ui.undo, "undo", () => set({ forced: [] }))));
   if (state.off.size || !state.positions || !state.mask) notes.push(h("p", { class: "note warning" }, ui.brokenNote, " ", press(ui.mend, "mend", mend)));
-  return [h("p", { class: "translation", dir: "auto", lang: translates ? run.languages[1] : run.languages[0] }, thought.output || "—"), ...notes];
+  return [h("p", { class: "translation", dir: "auto", lang: translates ? run.languages[1] : run.languages[0] }, (state.text.trim() || !translates) && thought.output ? thought.output : "—"), ...notes];
 }
 
 function mend() {

@@ -92,11 +92,12 @@ function attending(look, where, kind) {
   const { seen } = look.thought, { t, state } = look, name = `${where.stack}_${layerOf(look, where)}/${kind}`;
   const weights = seen[`${name}/attention_weights`], scores = seen[`${name}/scores`][state.head], at = state[where.place];
   const keys = kind === "cross_attention" ? look.sourceNames : where.names, rows = weights[state.head];
+  const drawn = rows.map((row, t) => row.map((share, s) => (scores[t][s] === -Infinity ? -Infinity : share))); // masked
   const order = range(keys.length).sort((a, b) => rows[at][b] - rows[at][a]).slice(0, 6);
   const line = (s) => h("tr", {}, h("td", {}, keys[s]), h("td", {}, number(scores[at][s])), h("td", {}, number(rows[at][s], 4)));
   return [pieceChoice(look, where), layerChoice(look, where), headChoice(look, weights),
     h("div", { class: "pair" },
-      matrix(t.ui.weights(state.head + 1), rows, where.names, keys, { chosen: at, pick: (i) => look.set({ [where.place]: i }) }),
+      matrix(t.ui.weights(state.head + 1), drawn, where.names, keys, { chosen: at, pick: (i) => look.set({ [where.place]: i }) }),
       h("div", {},
         h("p", { class: "note" }, t.ui.looks(where.names[at])),
         bars(t.ui.looks(where.names[at]), order.map((s) => ({ name: keys[s], share: rows[at][s] })), { key: `look${look.stop}` }),

@@ -107,10 +107,10 @@ const greedy = (logits) => top(logits, 1)[0];
 /** Answers with everything that the model computes of a text and of what it writes. */
 async function* think({ text, forced, changes }, pause) {
   const reading = new Reading(text, changes), seen = {};
+  const see = (name, rows) => (seen[name] = rows);
+  reading.start(see); // the encoder's part is computed once, the decoder's again for the whole output
   const tokens = await reading.written(greedy, forced, pause);
   const outputs = [...reading.prompt, ...tokens], inputs = [BOS, ...outputs.slice(0, -1)];
-  const see = (name, rows) => (seen[name] = rows);
-  reading.encoded = undefined; // once more, and shown
   const { logits } = reading.model.extend(inputs, reading.start(see), see);
   const answer = {
     seen, logits, source: reading.source, inputs, outputs, prompt: reading.prompt.length, left: reading.left,
