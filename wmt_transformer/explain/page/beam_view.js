@@ -3,7 +3,7 @@
 import { h, number, press, slider, svg } from "./dom.js";
 import { lengthPenalty } from "./beam.js";
 
-const COLUMN = 92, ROW = 30, TOP = 14;
+const COLUMN = 92, ROW = 36, TOP = 14;
 
 export const beamControls = ({ t, state, set, grow }) => [
   slider(t.ui.width, { key: "width", min: 1, max: 8, step: 1, value: state.width }, (width) => set({ width })),
@@ -25,9 +25,9 @@ export function beamFigure({ found, name, t }, shown = Infinity) {
       drawing.append(svg("path", { class: `branch ${one.fate}`, d: `M${startX} ${from.y}C${startX + 22} ${from.y} ${x - 24} ${y} ${x - 2} ${y}` }));
       const title = `${name(one.token)} · log P ${number(one.score)}${one.final === undefined ? "" : ` · ${number(one.final)}`}`;
       drawing.append(svg("g", { class: `node ${one.fate}` }, svg("title", {}, title),
-        svg("rect", { x: x - 2, y: y - 12, width: 66, height: 24, rx: 5 }),
-        svg("text", { x: x + 31, y: y - 2, "font-size": 10.5 }, shortened(name(one.token))),
-        svg("text", { class: "score", x: x + 31, y: y + 8.5, "font-size": 8.5 }, number(one.final ?? one.score))));
+        svg("rect", { x: x - 2, y: y - 15, width: 66, height: 30, rx: 5 }),
+        svg("text", { x: x + 31, y: y - 4, "font-size": 11 }, shortened(name(one.token))),
+        svg("text", { class: "score", x: x + 31, y: y + 8, "font-size": 9.5 }, number(one.final ?? one.score))));
     });
     running.push(next);
   });

@@ -61,10 +61,8 @@ function ask(kind, more = {}) {
   worker.postMessage({ kind, number: asked, text, changes: { off, positions, mask }, ...more });
 }
 
-function think() {
-  ask("think", { forced: state.forced });
-  later("beam", () => ask("beam", { width: state.width, alpha: state.alpha }), 120);
-}
+const think = () => ask("think", { forced: state.forced });
+const askForBeam = () => ask("beam", { width: state.width, alpha: state.alpha });
 
 const timers = {};
 function later(name, act, wait) {
@@ -83,6 +81,7 @@ function answered(answer) {
     fresh = false;
     state.src = Math.min(state.src, (thought.source?.length ?? 1) - 1);
     draw();
+    askForBeam();
   } else if (answer.kind === "beam") {
     beam = answer;
     drawStop("beam");
@@ -99,7 +98,7 @@ function set(change) {
   if ("text" in change && byId("text").value !== state.text) byId("text").value = state.text;
   const names = Object.keys(change);
   if (names.some((name) => THOUGHT_OF.includes(name))) think();
-  else if (names.includes("width") || names.includes("alpha")) ask("beam", { width: state.width, alpha: state.alpha });
+  else if (names.includes("width") || names.includes("alpha")) askForBeam();
   else draw();
 }
 
@@ -128,11 +127,25 @@ function drawStop(stop) {
   if (focused && figure.querySelector) figure.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
+/** Draws what the reader sees, and then, one after the other, what is further away. */
 function draw() {
   if (!thought) return;
   byId("output").replaceChildren(...spoken());
-  for (const stop of sections.keys()) drawStop(stop);
-  document.body.dataset.drawn = String(thought.number); // for who waits for the picture
+  const seen = (stop) => {
+    const { top, bottom } = sections.get(stop).section.getBoundingClientRect();
+    return top < innerHeight && bottom > 0;
+  };
+  const stops = [...sections.keys()], visible = stops.filter(seen), rest = stops.filter((stop) => !visible.includes(stop));
+  const number = String(thought.number);
+  visible.forEach(drawStop);
+  document.body.dataset.shown = number; // for who waits for the first picture, or for all of them
+  const next = () => {
+    if (!rest.length) return (document.body.dataset.drawn = number);
+    drawStop(rest.shift());
+    timers.rest = setTimeout(next);
+  };
+  clearTimeout(timers.rest);
+  timers.rest = setTimeout(next);
 }
 
 /** Returns what the model wrote, and what there is to say of it. */
