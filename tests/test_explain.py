@@ -19,15 +19,17 @@ import pytest
 from commands import refused, run
 from translators import CONFIG, MODEL, sentence, toy_params, toy_vocabulary
 
+from wmt_transformer.baselines.ngram import NGram
 from wmt_transformer.config import ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
-from wmt_transformer.decode import runs
+from wmt_transformer.decode import runs, sampling
 from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.token_scores import token_log_probabilities
 from wmt_transformer.explain import document, vocabulary, weights
 from wmt_transformer.model.build import build
-from wmt_transformer.special_tokens import BOS, EOS
+from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 LIBRARY = ("pieces", "model", "beam", "sampling", "markov")
 NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax"
@@ -150,11 +152,11 @@ def intermediates(config: ModelConfig, params: Any, source: list[int], target: l
     )
     found = {"logits": np.asarray(logits)[0]}
     for path, leaf in jax.tree_util.tree_flatten_with_path(state["intermediates"])[0]:
-        *names, last, number = (getattr(step, "key", getattr(step, "idx", None)) for step in path)
+        *names, last, number = (str(getattr(step, "key", getattr(step, "idx", ""))) for step in path)
         name = "/".join([*names, last] if last != "__call__" else names)
         if name.endswith("_embedding"):
             both = name == "target_embedding" and config.tied_embeddings == "all" and len(source) > 1
-            name = "source/embedding" if name.startswith("source") or (both and number == 0) else "target/embedding"
+            name = "source/embedding" if name.startswith("source") or (both and number == "0") else "target/embedding"
         array = np.asarray(leaf)[0]
         if name.rsplit("/", 1)[-1] in ("query", "key", "value"):
             array = array.reshape(len(array), -1)
@@ -238,6 +240,35 @@ def test_searches_find_what_translate_finds(javascript, width: int, alpha: float
     for expected, mine in zip(translator.n_best(texts, results, width, alpha), found, strict=True):
         assert [normalise(translator.vocabulary.decode(tokens)) for tokens, _ in mine] == [one.text for one in expected]
         np.testing.assert_allclose([score for _, score in mine], [one.score for one in expected], atol=1e-4)
+
+
+# ---- Drawing, and counting
+
+
+def test_filters_leave_the_probabilities_that_python_s_leave(javascript):
+    logits = np.random.default_rng(0).normal(0, 3, 60).astype(np.float32)
+    settings = [(1.0, 60, 1.0), (0.5, 60, 1.0), (2.0, 7, 1.0), (1.0, 60, 0.8), (1.3, 20, 0.6), (0.0, 60, 1.0)]
+    body = (
+        "return given[1].map(([temperature, topK, topP]) => [...lib.filtered(given[0], { temperature, topK, topP })])"
+    )
+    for (temperature, top_k, top_p), found in zip(settings, javascript(body, [logits.tolist(), settings]), strict=True):
+        left = token_log_probabilities(jnp.asarray(logits)[None], (PAD, BOS))
+        for one in (sampling.Temperature(temperature), sampling.TopK(top_k), sampling.TopP(top_p)):
+            left = one.apply(left, jnp.zeros((1, 1), jnp.int32))
+        np.testing.assert_allclose(found, np.asarray(jax.nn.softmax(left))[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_chain_counts_as_the_markov_chain_of_ngram(javascript, order: int):
+    documents = np.random.default_rng(0).integers(4, 9, (40, 6)).tolist()
+    chain = NGram(documents, order, 9)
+    contexts = [[], [4], [5, 6], [8, 4, 4]]
+    body = "const chain = new lib.Chain(given[0], given[1]); return given[2].map((one) => chain.next(one));"
+    text = [token for one in documents for token in (*one, EOS)]
+    for context, found in zip(contexts, javascript(body, [text, order, contexts]), strict=True):
+        (expected,) = chain.probabilities(chain.context(context)[None])
+        assert len(found) == (expected > 0).sum() and found == sorted(found, key=lambda one: (-one[1], one[0]))
+        np.testing.assert_allclose([share for _, share in found], [expected[token] for token, _ in found])
 
 
 # ---- The page
@@ -356,6 +387,7 @@ def test_the_beam_s_best_is_translate_s(page, browser, translator):
     open_page(browser, page)
     says(browser, "two small birds")
     expected = [one.text for one in translator.n_best("two small birds", 4)]
+    rows: list[str] = []
     for _ in range(200):
         rows = browser.execute_script(
             "return [...document.querySelectorAll('#beam .results td:first-child')].map((one) => one.textContent)"
@@ -405,7 +437,7 @@ def test_a_language_model_goes_on_as_generate_does(browser, tmp_path):
     stops = [one.get_attribute("id") for one in browser.find_elements("css selector", "main section")]
     assert len(stops) == 10 and "cross" not in stops and "markov" not in stops
     found = says(browser, "ein Mann sieht")
-    expected = LanguageModel(*made[:3]).generate_text("ein Mann sieht", 24, temperature=0)
+    expected = LanguageModel(*made[:3]).generate_text("ein Mann sieht", 24, temperature=0.0)
     assert normalise(found) == normalise("ein Mann sieht" + expected)
     assert browser.get_log("browser") == []
 

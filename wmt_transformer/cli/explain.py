@@ -30,4 +30,7 @@ def explain(options: argparse.Namespace, overrides: list[str]) -> None:
         run = runs.load(Path(options.workdir), options.checkpoint, warn=say)
         page = document.html(run, Path(options.workdir) / "data", options.language)
         out.write(page)
+    searching = run.config.decode
+    if searching.beta or searching.min_length or searching.max_length is not None:
+        say("the page's beam search has no decode.beta, min_length and max_length, which this run has set")
     say(f"wrote {options.output}: {len(page.encode()) / 1e6:.1f} MB, it opens from disk and needs no network")

@@ -185,7 +185,7 @@ function build() {
   const present = STOPS.filter((stop) => stop !== "markov" || byId("sample").textContent.trim());
   byId("map").replaceChildren(h("h2", {}, ui.map), drawnMap(translates, present, t(), go));
   byId("walk").replaceChildren(...present.map((stop, i) => section(stop, i + 1, stops[stop])));
-  byId("steps").replaceChildren(press("←", "back", () => step(-1), { "aria-label": ui.back }), h("span", { id: "where", "aria-live": "polite" }), press("→", "on", () => step(1), { "aria-label": ui.on }));
+  byId("steps").replaceChildren(press("←", "back", () => step(-1), { "aria-label": ui.back }), h("span", { id: "where" }), press("→", "on", () => step(1), { "aria-label": ui.on }));
   watch();
   reached(place);
 }

@@ -54,16 +54,17 @@ class Reading {
   constructor(text, changes = {}) {
     this.translates = run.model.architecture === "encoder_decoder";
     this.model = new Transformer(run.model, weights, changes);
-    const all = pieces.encode(text), room = Math.min(run.longest, MOST) - 1;
-    this.left = Math.max(0, all.length - room); // pieces that are too many
-    const kept = this.translates ? all.slice(0, room) : all.slice(-room);
-    this.source = this.translates ? [...kept, EOS] : null;
-    this.prompt = this.translates ? [] : kept;
-    this.limit = this.translates ? this.source.length + run.decode.extra_length : CONTINUATION;
-    if (run.model.positions === "learned") {
-      const places = run.model.max_positions - this.prompt.length;
-      this.limit = Math.max(1, Math.min(this.limit, places));
+    const all = pieces.encode(text), most = Math.min(run.longest, MOST);
+    if (this.translates) {
+      this.source = [...all.slice(0, most - 1), EOS];
+      const positions = run.model.positions === "learned" ? run.model.max_positions : Infinity;
+      [this.prompt, this.limit] = [[], Math.min(this.source.length + run.decode.extra_length, positions)];
+    } else {
+      this.source = null;
+      this.prompt = all.slice(-Math.max(most >> 1, most - CONTINUATION)); // so that there is room to go on
+      this.limit = Math.min(CONTINUATION, most - this.prompt.length);
     }
+    this.left = Math.max(0, all.length - (this.translates ? this.source.length - 1 : this.prompt.length)); // too many
   }
 
   /** Returns the decoder's state before anything is written. */
