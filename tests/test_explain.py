@@ -425,6 +425,22 @@ def test_the_language_is_switched_and_keys_move_the_reader(page, browser):
     assert browser.get_log("browser") == []
 
 
+def test_a_browser_without_workers_is_told_so_and_one_without_motion_sees_the_whole_beam(page, browser):
+    without = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.Worker"})
+    browser.get(page.as_uri())
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", without)
+    assert "This browser lacks" in browser.find_element("id", "failure").text
+    still = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", still)
+    open_page(browser, page)
+    says(browser, "two small birds")
+    while not (whole := len(browser.find_elements("css selector", "#beam .node"))):
+        time.sleep(0.05)
+    click(browser, "[data-key='grow']")
+    assert len(browser.find_elements("css selector", "#beam .node")) == whole
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def test_a_language_model_goes_on_as_generate_does(browser, tmp_path):
     words = trained(tmp_path, lines=True)
     config = dataclasses.replace(MODEL, architecture="decoder_only", vocabulary_size=len(words))
