@@ -170,9 +170,13 @@ def test_a_wheel_holds_code_configs_type_marker_licence_and_command(wheel: Path)
         names = set(archive.namelist())
         (commands,) = (name for name in names if name.endswith("entry_points.txt"))
         assert "wmt-transformer = wmt_transformer.cli:main" in archive.read(commands).decode()
-    code = {str(path.relative_to(ROOT)) for ending in ("py", "txt") for path in PACKAGE.rglob(f"*.{ending}")}
+    code = {
+        str(path.relative_to(ROOT))
+        for ending in ("py", "txt", "js", "css", "html")
+        for path in PACKAGE.rglob(f"*.{ending}")
+    }
     configs = {f"wmt_transformer/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
-    assert code | configs | {"wmt_transformer/py.typed", "wmt_transformer/visualize/page.html"} <= names
+    assert code | configs | {"wmt_transformer/py.typed"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests/", "configs/", "benchmarks/")) for name in names)
 

@@ -63,8 +63,9 @@ class Vocabulary:
         self._processor = processor
         self._cut: dict[str, bytes] = {}
         self._samplers = functools.cache(self._make_samplers)
-        as_it_is = processor.piece_to_id("\n") != processor.unk_id()
-        self._normalise = str if as_it_is else normalise
+        self.takes_lines: bool = processor.piece_to_id("\n") != processor.unk_id()
+        """Whether it is a language model's, and text is cut as it is."""
+        self._normalise = str if self.takes_lines else normalise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
@@ -123,6 +124,10 @@ class Vocabulary:
 
     def _make_samplers(self, alpha: float) -> tuple[Sampler, ...]:
         return (sampler(self._processor, self.ids(), alpha),)
+
+    def serialized(self) -> bytes:
+        """Returns the SentencePiece model."""
+        return self._processor.serialized_model_proto()
 
     def ids(self) -> dict[str, int]:
         """Returns the id of every piece."""

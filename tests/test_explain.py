@@ -1,0 +1,473 @@
+"""The page in which a model thinks: its JavaScript against Python and JAX, in Node and in a real browser."""
+
+import base64
+import dataclasses
+import functools
+import json
+import random
+import shutil
+import subprocess
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from commands import refused, run
+from translators import CONFIG, MODEL, sentence, toy_params, toy_vocabulary
+
+from wmt_transformer.baselines.ngram import NGram
+from wmt_transformer.config import ModelConfig, UserError
+from wmt_transformer.data import vocabulary as vocabularies
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
+from wmt_transformer.decode import runs, sampling
+from wmt_transformer.decode.completion import LanguageModel
+from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.token_scores import token_log_probabilities
+from wmt_transformer.explain import document, vocabulary, weights
+from wmt_transformer.model.build import build
+from wmt_transformer.special_tokens import BOS, EOS, PAD
+
+LIBRARY = ("pieces", "model", "beam", "sampling", "markov")
+NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax"
+
+
+@pytest.fixture(params=["node", "chromium"])
+def javascript(request, tmp_path):
+    """Returns what the body of a function of `lib`, the page's modules, and `given`, JSON, returns: in Node, where the
+    modules are imported as they are, and in Chromium, where they stand one after the other as in the page."""
+    if request.param == "node":
+        if not shutil.which("node"):
+            pytest.skip("there is no node to run the page's modules with")
+        imports = "".join(f'import * as {name} from "{(document.FOLDER / name).as_uri()}.js";\n' for name in LIBRARY)
+
+        def run(body: str, given: Any) -> Any:
+            script = tmp_path / "script.mjs"
+            lib = ", ".join(f"...{name}" for name in LIBRARY)
+            script.write_text(
+                f'{imports}import fs from "fs";\nconst lib = {{ {lib} }};\n'
+                f"const run = (lib, given) => {{ {body} }};\n"
+                "console.log(JSON.stringify(run(lib, JSON.parse(fs.readFileSync(0)))));"
+            )
+            done = subprocess.run(["node", script], input=json.dumps(given), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        return run
+    browser = request.getfixturevalue("browser")
+    (tmp_path / "empty.html").write_text("<!doctype html>")
+    browser.get((tmp_path / "empty.html").as_uri())
+    text = f"{document.scripts(LIBRARY)}; return {{ {NAMES} }};"
+    whole = (
+        "const lib = new Function(arguments[0])(), run = (lib, given) => {{ {} }};"
+        "return JSON.stringify(run(lib, JSON.parse(arguments[1])))"
+    )
+    return lambda body, given: json.loads(browser.execute_script(whole.format(body), text, json.dumps(given)))
+
+
+# ---- Pieces
+
+ALPHABETS = [
+    "abcdefghijklmnopqrstuvwxyzäöüßÄÖÜ .,!?'",
+    "the cat sees a small dog in den Garten hinter dem See ",
+    "我们的猫看见狗。",
+    "e\u0301a\u0308\u1112\u1161\u11ab\u0345\u05b0",
+    "\u2581\u2585<0x41> \t\n\r\x00\x1f\x7f\x85\xa0\u2028\ufeff\u200d\u3000\u180e",
+    "😀👩\u200d👩\u200d👧🏳️\u200d🌈",
+]
+
+
+def odd_lines(count: int) -> list[str]:
+    """Returns lines of words, of letters at random, of several scripts, and of any characters that there are."""
+    draw = random.Random(1)
+    assigned = [chr(i) for i in range(0x20000) if unicodedata.category(chr(i)) not in ("Cn", "Cs")]
+    lines = ["", " ", "\n", "\u2581", "a", " a  b "]
+    while len(lines) < count:
+        letters = assigned if draw.random() < 0.2 else "".join(draw.sample(ALPHABETS, draw.randint(1, 3)))
+        words = [sentence(len(lines), draw.randint(1, 6))] if draw.random() < 0.3 else []
+        lines.append(" ".join([*words, "".join(draw.choices(letters, k=draw.randint(0, 24)))]))
+    return lines
+
+
+def trained(folder: Path, lines: bool, model: str = "bpe", symbols: tuple[str, ...] = ()) -> Vocabulary:
+    text = [sentence(i, 8) for i in range(300)] + ["我们 的 猫 看见 狗 。", "hä? Öl!"]
+    return vocabularies.train_fitting(lambda: text, folder / "words.model", 420, model, print, symbols, lines)
+
+
+CUT = """const pieces = new lib.Pieces(given.vocabulary);
+return [given.lines.map((line) => pieces.encode(line)), given.ids.map((ids) => pieces.decode(ids))];"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "model", "symbols"),
+    [(False, "bpe", ()), (False, "bpe", (">>de<<", "<BT>")), (True, "bpe", ()), (False, "char", ())],
+    ids=["pairs", "tags", "language model", "characters"],
+)
+def test_text_is_cut_and_joined_as_in_python(javascript, tmp_path, lines: bool, model: str, symbols: tuple[str, ...]):
+    words = trained(tmp_path, lines, model, symbols=symbols)
+    texts = odd_lines(2_500)  # 10,000 lines in all
+    if symbols:
+        texts = [f"{symbols[len(text) % 2]} {text}" for text in texts]
+    draw = np.random.default_rng(0)
+    ids = [draw.integers(3, len(words), draw.integers(0, 9)).tolist() for _ in range(500)]
+    given = {"vocabulary": vocabulary.described(words), "lines": texts, "ids": ids}
+    cut, joined = javascript(CUT, given)
+    for text, found in zip(texts, cut, strict=True):
+        assert found == words.encode(text), repr(text)
+    for some, found in zip(ids, joined, strict=True):
+        assert found == words._processor.decode(some), some
+
+
+def test_lone_surrogates_and_every_kind_of_space_are_as_in_python(javascript):
+    texts = [f"a{chr(i)}b" for i in range(0x3100)] + ["\ud800a", "a\udc00"]
+    assert javascript("return given.map(lib.normalise);", texts) == [normalise(text) for text in texts]
+
+
+# ---- The model
+
+THINK = """
+const bytes = Uint8Array.from(atob(given.weights), (one) => one.charCodeAt(0)).buffer;
+const model = new lib.Transformer(given.config, lib.unpacked(bytes, given.tensors));
+const seen = {};
+const see = (name, rows) => (seen[name] = rows.map((row) => (row[0]?.length ? row.map((r) => [...r]) : [...row])));
+const begin = () => model.start(given.source && model.encode(given.source, see), see);
+"""
+WHOLE = f"{THINK} model.extend(given.inputs, begin(), see); return seen;"
+
+
+def run_of(config: ModelConfig, params: Any) -> dict[str, Any]:
+    tensors, numbers = weights.packed(params)
+    described = dataclasses.asdict(config) | {"decoder_layers": config.decoder_layers}
+    return {"config": described, "tensors": tensors, "weights": base64.b64encode(numbers).decode()}
+
+
+def intermediates(config: ModelConfig, params: Any, source: list[int], target: list[int]) -> dict[str, np.ndarray]:
+    """Returns what JAX's modules return, by their names; a table that serves both sides gives two arrays."""
+    arrays = jnp.asarray([source]), jnp.asarray([target])
+    logits, state = build(config).apply(
+        {"params": params}, *arrays, capture_intermediates=True, mutable="intermediates"
+    )
+    found = {"logits": np.asarray(logits)[0]}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state["intermediates"])[0]:
+        *names, last, number = (str(getattr(step, "key", getattr(step, "idx", ""))) for step in path)
+        name = "/".join([*names, last] if last != "__call__" else names)
+        if name.endswith("_embedding"):
+            both = name == "target_embedding" and config.tied_embeddings == "all" and len(source) > 1
+            name = "source/embedding" if name.startswith("source") or (both and number == "0") else "target/embedding"
+        array = np.asarray(leaf)[0]
+        if name.rsplit("/", 1)[-1] in ("query", "key", "value"):
+            array = array.reshape(len(array), -1)
+        if name and not name.endswith("/attention_weights/__call__"):
+            found[name] = array
+    return found
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {"tied_embeddings": "all"},
+    "pre-norm, learned, biases": {
+        "norm_position": "pre", "positions": "learned", "max_positions": 16, "attention_bias": True,
+    },
+    "Marian": {"sinusoid_layout": "concatenated", "activation": "swish", "output_bias": True, "attention_bias": True},
+    "odd sizes": {"d_model": 31, "d_v": 5, "num_heads": 3, "num_decoder_layers": 1, "tied_embeddings": "target"},
+    "language model": {"architecture": "decoder_only", "tied_embeddings": "all"},
+    "language model like GPT-2": {
+        "architecture": "decoder_only", "norm_position": "pre", "positions": "learned", "max_positions": 16,
+        "activation": "gelu", "attention_bias": True,
+    },
+}  # fmt: skip
+
+
+@functools.cache
+def jax_found(variant: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns what the page is given of a model with random weights, and every array that JAX computes with them."""
+    config = dataclasses.replace(MODEL, **{"num_layers": 2, **VARIANTS[variant]})
+    translates = config.architecture == "encoder_decoder"
+    draw = np.random.default_rng(0)
+    source, target = (draw.integers(4, config.vocabulary_size, size).tolist() for size in (7, 6))
+    arrays = jnp.asarray([source]), jnp.asarray([target])
+    shapes: Any = jax.eval_shape(build(config).init, jax.random.key(0), *arrays)["params"]
+    # Scales near 1 and no bias of 0, so that nothing hides.
+    params = jax.tree.map(lambda x: draw.normal(0, 0.2, x.shape) + (len(x.shape) == 1), shapes)
+    params = jax.device_put(weights.rounded(params))
+    given = run_of(config, params) | {"source": source if translates else None, "inputs": [BOS, *target[:-1]]}
+    return given, intermediates(config, params, source if translates else [BOS], target)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, variant: str):
+    given, expected = jax_found(variant)
+    found = javascript(WHOLE, given)
+    assert len(expected) > 20 and expected.keys() <= found.keys(), expected.keys() - found.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(np.asarray(found[name], np.float32), array, atol=1e-4, err_msg=name)
+
+
+# ---- Search
+
+SEARCH = f"""{THINK}
+return given.sources.map((source) => {{
+  given.source = source;
+  const limit = source.length + given.extra;
+  const next = (id, before) => {{
+    const {{ logits, cache }} = model.extend([id], before);
+    return {{ logits: logits[0], cache }};
+  }};
+  const steps = lib.search(next(1, begin()), next, {{
+    width: given.width, alpha: given.alpha, limit, results: given.results }});
+  let step;
+  while (!(step = steps.next()).done);
+  return step.value.map(({{ tokens, score }}) => [tokens, score]);
+}});"""
+
+
+@pytest.mark.parametrize(("width", "alpha", "results"), [(1, 0.0, 1), (4, 0.6, 1), (3, 1.0, 3)], ids=str)
+def test_searches_find_what_translate_finds(javascript, width: int, alpha: float, results: int):
+    params = jax.device_put(weights.rounded(toy_params()))
+    translator = Translator(CONFIG, params, toy_vocabulary())
+    texts = [sentence(i, 1 + i % 8) for i in range(24)]
+    sources = [[*translator.vocabulary.encode(text), EOS] for text in texts]
+    given = {
+        "sources": sources,
+        "width": width,
+        "alpha": alpha,
+        "results": results,
+        "extra": CONFIG.decode.extra_length,
+    }
+    found = javascript(SEARCH, run_of(translator.model, params) | given)
+    for expected, mine in zip(translator.n_best(texts, results, width, alpha), found, strict=True):
+        assert [normalise(translator.vocabulary.decode(tokens)) for tokens, _ in mine] == [one.text for one in expected]
+        np.testing.assert_allclose([score for _, score in mine], [one.score for one in expected], atol=1e-4)
+
+
+# ---- Drawing, and counting
+
+
+def test_filters_leave_the_probabilities_that_python_s_leave(javascript):
+    logits = np.random.default_rng(0).normal(0, 3, 60).astype(np.float32)
+    settings = [(1.0, 60, 1.0), (0.5, 60, 1.0), (2.0, 7, 1.0), (1.0, 60, 0.8), (1.3, 20, 0.6), (0.0, 60, 1.0)]
+    body = (
+        "return given[1].map(([temperature, topK, topP]) => [...lib.filtered(given[0], { temperature, topK, topP })])"
+    )
+    for (temperature, top_k, top_p), found in zip(settings, javascript(body, [logits.tolist(), settings]), strict=True):
+        left = token_log_probabilities(jnp.asarray(logits)[None], (PAD, BOS))
+        for one in (sampling.Temperature(temperature), sampling.TopK(top_k), sampling.TopP(top_p)):
+            left = one.apply(left, jnp.zeros((1, 1), jnp.int32))
+        np.testing.assert_allclose(found, np.asarray(jax.nn.softmax(left))[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_chain_counts_as_the_markov_chain_of_ngram(javascript, order: int):
+    documents = np.random.default_rng(0).integers(4, 9, (40, 6)).tolist()
+    chain = NGram(documents, order, 9)
+    contexts = [[], [4], [5, 6], [8, 4, 4]]
+    body = "const chain = new lib.Chain(given[0], given[1]); return given[2].map((one) => chain.next(one));"
+    text = [token for one in documents for token in (*one, EOS)]
+    for context, found in zip(contexts, javascript(body, [text, order, contexts]), strict=True):
+        (expected,) = chain.probabilities(chain.context(context)[None])
+        assert len(found) == (expected > 0).sum() and found == sorted(found, key=lambda one: (-one[1], one[0]))
+        np.testing.assert_allclose([share for _, share in found], [expected[token] for token, _ in found])
+
+
+# ---- The page
+
+
+def open_page(browser, path: Path) -> None:
+    browser.get(path.as_uri())
+    drawn(browser)
+
+
+def drawn(browser, after: int = 0) -> int:
+    """Waits for a picture that is newer than number `after`, and returns its number."""
+    for _ in range(400):
+        if (number := int(browser.execute_script("return document.body.dataset.drawn ?? 0"))) > after:
+            return number
+        time.sleep(0.025)
+    raise AssertionError(browser.get_log("browser"))
+
+
+def says(browser, text: str) -> str:
+    """Types a text, and returns what the model makes of it."""
+    before = drawn(browser)
+    script = (
+        "const box = document.getElementById('text'); box.value = arguments[0]; box.dispatchEvent(new Event('input'))"
+    )
+    browser.execute_script(script, text)
+    drawn(browser, before)
+    return output(browser)
+
+
+def output(browser) -> str:
+    return browser.find_element("css selector", "#output .translation").text.removeprefix("—")
+
+
+def click(browser, selector: str) -> None:
+    browser.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def clicked(browser, selector: str) -> str:
+    """Clicks on what changes the thought, and returns the output after it."""
+    before = drawn(browser)
+    click(browser, selector)
+    drawn(browser, before)
+    return output(browser)
+
+
+@pytest.fixture(scope="module")
+def page(toy, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "transformer.html"
+    assert run("explain", "--workdir", toy / "run", "--output", path) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def translator(toy) -> Translator:
+    """A translator with the page's weights."""
+    found = Translator.load(toy / "run")
+    found.params = jax.device_put(weights.rounded(found.params))
+    return found
+
+
+def test_the_page_asks_for_nothing_else_and_translates_what_is_typed(page, browser, translator):
+    text = page.read_text("utf-8")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "") and "src=" not in text
+    open_page(browser, page)
+    for one in ("the red cat", "a <b>bird</b> 😀 likes & sees", "one", "two " * 200):
+        found = says(browser, one)
+        if len(one) < 100:
+            assert normalise(found) == translator.translate(one, beam_size=1, alpha=0.0), one
+    assert "left out" in browser.find_element("css selector", "#output .warning").text
+    assert says(browser, " ") == ""
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert [name for name in loaded if not name.startswith(("data:", "blob:"))] == []
+    assert browser.get_log("browser") == []
+
+
+def test_every_stop_has_its_formula_numbers_and_a_place_on_the_map(page, browser):
+    open_page(browser, page)
+    stops = [one.get_attribute("id") for one in browser.find_elements("css selector", "main section")]
+    assert len(stops) == 15 and stops[0] == "pieces" and stops[-1] == "markov"
+    for stop in stops:
+        assert browser.find_elements("css selector", f"#{stop} .try")
+        assert stop == "breaking" or browser.find_elements("css selector", f"#{stop} math")
+        assert stop == "norm" or browser.find_elements("css selector", f"#{stop} .figure > *")
+        link = browser.find_elements("css selector", f"#map [data-stop={stop}]")
+        assert len(link) == 1, stop
+        browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", link[0])
+        assert link[0].get_attribute("aria-current") == "location"
+    assert browser.get_log("browser") == []
+
+
+def test_choosing_another_piece_turns_the_text_and_it_turns_back(page, browser, translator):
+    open_page(browser, page)
+    own = says(browser, "the red cat")
+    second = browser.find_element("css selector", "#probabilities [data-key='next/1'] .name").text
+    turned = clicked(browser, "#probabilities [data-key='next/1']")
+    prefix = translator.vocabulary.decode([translator.vocabulary.ids()[second.replace("␣", "▁")]])
+    assert turned != own and turned.startswith(prefix)
+    assert normalise(turned) == translator.translate("the red cat", beam_size=1, alpha=0.0, prefixes=prefix)
+    assert clicked(browser, "[data-key='undo']") == own
+
+
+def test_parts_are_switched_off_and_mended(page, browser):
+    open_page(browser, page)
+    own = says(browser, "the red cat sees a dog")
+    clicked(browser, "[data-key='positions']")
+    before, now = browser.find_element("css selector", "#breaking dl dd:last-child").text.split(", ")
+    assert before.split()[0] != now.split()[0]
+    clicked(browser, "[data-key='decoder_0/cross_attention/1']")
+    assert browser.find_element("css selector", "#breaking dd").text == own
+    assert clicked(browser, "[data-key='mend']") == own
+    assert browser.get_log("browser") == []
+
+
+def test_the_beam_s_best_is_translate_s(page, browser, translator):
+    open_page(browser, page)
+    says(browser, "two small birds")
+    expected = [one.text for one in translator.n_best("two small birds", 4)]
+    rows: list[str] = []
+    for _ in range(200):
+        rows = browser.execute_script(
+            "return [...document.querySelectorAll('#beam .results td:first-child')].map((one) => one.textContent)"
+        )
+        if [normalise(one) for one in rows] == expected:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError((rows, expected))
+    assert browser.find_elements("css selector", "#beam .node.pruned")
+    click(browser, "[data-key='draw']")
+    time.sleep(0.5)
+    assert len(browser.find_elements("css selector", "#sampling .drawn li")) == 5
+
+
+def test_the_language_is_switched_and_keys_move_the_reader(page, browser):
+    from selenium.webdriver import Keys
+
+    open_page(browser, page)
+    says(browser, "the red cat")
+    chips = browser.find_elements("css selector", "#attention .pieces .chip")
+    browser.execute_script("arguments[0].focus()", chips[0])
+    browser.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    focused = browser.switch_to.active_element
+    assert focused.get_attribute("data-key") == "srcattention/1" and focused.get_attribute("aria-pressed") == "true"
+    click(browser, "#languages button:last-child")
+    assert browser.find_element("css selector", "#pieces h2").text.endswith("文本变成词元")
+    assert browser.find_element("tag name", "html").get_attribute("lang") == "zh-Hans"
+    keys = (
+        "const names = (o) => Object.entries(o).map(([k, v]) => [k, v.constructor === Object ? names(v) : typeof v]);"
+    )
+    texts = document.scripts(("text_en", "text_zh"))
+    english, chinese = browser.execute_script(f"{texts}; {keys} return [names(en), names(zh)]")
+    assert english == chinese
+    assert browser.get_log("browser") == []
+
+
+def test_a_browser_without_workers_is_told_so_and_one_without_motion_sees_the_whole_beam(page, browser):
+    without = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": "delete window.Worker"})
+    browser.get(page.as_uri())
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", without)
+    assert "This browser lacks" in browser.find_element("id", "failure").text
+    still = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", still)
+    open_page(browser, page)
+    says(browser, "two small birds")
+    while not (whole := len(browser.find_elements("css selector", "#beam .node"))):
+        time.sleep(0.05)
+    click(browser, "[data-key='grow']")
+    assert len(browser.find_elements("css selector", "#beam .node")) == whole
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_language_model_goes_on_as_generate_does(browser, tmp_path):
+    words = trained(tmp_path, lines=True)
+    config = dataclasses.replace(MODEL, architecture="decoder_only", vocabulary_size=len(words))
+    params: Any = build(config).init(jax.random.key(3), jnp.ones((1, 2), int), jnp.ones((1, 2), int))["params"]
+    params = jax.device_put(weights.rounded(params | {"output_table": params["output_table"] * 5}))
+    data = dataclasses.replace(CONFIG.data, documents="line")
+    made = runs.Run(dataclasses.replace(CONFIG, model=config, data=data), params, words, "in memory")
+    (tmp_path / "page.html").write_text(document.html(made, tmp_path / "nothing", "zh"), "utf-8")
+    open_page(browser, tmp_path / "page.html")
+    stops = [one.get_attribute("id") for one in browser.find_elements("css selector", "main section")]
+    assert len(stops) == 10 and "cross" not in stops and "markov" not in stops
+    found = says(browser, "ein Mann sieht")
+    expected = LanguageModel(*made[:3]).generate_text("ein Mann sieht", 24, temperature=0.0)
+    assert normalise(found) == normalise("ein Mann sieht" + expected)
+    assert browser.get_log("browser") == []
+
+
+# ---- What a page cannot hold
+
+
+def test_runs_that_a_page_cannot_compute_are_refused_in_one_line(toy, tmp_path, capsys, monkeypatch):
+    with pytest.raises(UserError, match="unigram"):
+        vocabulary.described(trained(tmp_path, False, "unigram"))
+    with pytest.raises(UserError, match="float16"):
+        weights.rounded({"kernel": np.full(3, 1e5, np.float32)})
+    monkeypatch.setattr(weights, "MOST_PARAMETERS", 100)
+    output = tmp_path / "page.html"
+    line = refused(capsys, "explain", "--workdir", toy / "run", "--output", output)
+    assert "parameters, and a page holds at most 100" in line and not output.exists()
+    assert "no run" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output) or not output.exists()

@@ -1,0 +1,111 @@
+// The page's words in English. A `short` label is for a box of the map; \n breaks its line.
+
+export const en = {
+  stops: {
+    pieces: {
+      title: "Text becomes pieces", short: "pieces",
+      what: ["A model sees no letters. The text is cut into pieces of a fixed vocabulary, and each piece is one number, its id. Frequent words are a piece of their own, rare ones are several; ␣ is the space before a word. What has no piece is spelt in bytes, so that nothing is ever lost."],
+      try: "Misspell a word, or write one that no dictionary has, and watch it fall into smaller pieces.",
+    },
+    embed: {
+      title: "Pieces become vectors", short: "embedding\n+ positions",
+      what: ["Each id picks a row of a table that training has filled. The row, times √d_model, says what the piece is. A second vector, of sines and cosines or learned, says where it stands. Their sum enters the first layer; without it, word order would mean nothing."],
+      try: "Write the same word twice: the first strip stays the same, the second one differs.",
+    },
+    projections: {
+      title: "Query, key, value", short: "Q, K, V",
+      what: ["Three matrices make three vectors of every position, for every head. The query is what this position looks for, the key what it offers to be found by, the value what it hands over when it is found."],
+      try: "Step through the heads of one piece: each asks another question.",
+    },
+    attention: {
+      title: "Self-attention: who looks at whom", short: "self-\nattention",
+      what: ["A query times every key gives a score for every pair of pieces. Divided by √d_k, so that large vectors do not make the softmax too sure, the scores become shares that sum to 1. The values are added in these shares. Each head does it on its own; in the encoder every piece may see every other."],
+      try: "Find a head that looks mostly at the neighbour, and one that looks at the end of the sentence.",
+    },
+    norm: {
+      title: "Add and normalise", short: "add & norm",
+      what: ["What attention gathered is added to what was there (the residual): a layer only has to say what changes. Then the numbers are brought to mean 0 and deviation 1, scaled and shifted, so that no layer gets numbers of another size than it learned with."],
+      try: "Compare the mean and the deviation before and after, for several pieces.",
+    },
+    feedforward: {
+      title: "Feed-forward: each piece for itself", short: "feed-\nforward",
+      what: ["Two matrix products with a threshold between them, the same for every position. A hidden unit whose sum is below 0 is silent. Attention moves information between pieces; here it is worked on."],
+      try: "Look at which units fire for two similar words, and for two different ones.",
+    },
+    shifted: {
+      title: "The decoder reads what is written", short: "embedding\n+ positions",
+      what: ["The decoder's input is its own output, shifted right by one: a mark for the beginning, then the pieces written so far. It uses the same table of embeddings where these are tied."],
+      try: "Choose a piece, and note that it is the one before the piece that is predicted there.",
+    },
+    masked: {
+      title: "Masked self-attention", short: "masked self-\nattention",
+      what: ["A position may look at itself and at what came before. Scores of what comes later are set to −∞ (grey here), so that the softmax gives them 0. So a whole sentence trains at once, and no position ever sees its own answer."],
+      try: "Choose the first position: it has nothing to look at but itself, whatever the head.",
+    },
+    cross: {
+      title: "Attention to the source", short: "cross-\nattention",
+      what: ["The queries are the decoder's; keys and values are the encoder's output. Here the two languages meet: to write the next piece, the decoder looks at the pieces of the source that matter for it."],
+      try: "Follow a noun through the last layer: some head looks at the word that it translates.",
+    },
+    decoder_feedforward: {
+      title: "The decoder's feed-forward", short: "feed-\nforward",
+      what: ["As in the encoder: two products, and a threshold that leaves many units silent."],
+      try: "Compare the share of firing units with the encoder's.",
+    },
+    probabilities: {
+      title: "What comes next?", short: "softmax:\nnext piece",
+      what: ["The last vector times the table of embeddings scores every piece of the vocabulary; the softmax turns scores into probabilities. A model never knows the next piece, it only knows how likely each one is."],
+      try: "Click on the second-best piece, and see what becomes of the sentence after it.",
+    },
+    sampling: {
+      title: "Drawing instead of choosing", short: "sample",
+      what: ["The likeliest piece is only one way to go on. Drawn at random, texts differ. Temperature T below 1 makes the model surer, above 1 bolder; top-k keeps the k likeliest pieces; top-p keeps the fewest that have share p together."],
+      try: "Draw at temperature 0, at 1 and at 2.",
+    },
+    beam: {
+      title: "Beam search", short: "beam",
+      what: ["The likeliest next piece need not begin the likeliest sentence. A beam keeps several hypotheses at once, continues all of them, and prunes the rest. Every piece costs probability, so long sentences would always lose: their log-probability is divided by a penalty that grows with the length, to the power α."],
+      try: "Set the beam to 1 (greedy search), then to 8; set α to 0 and to 2, and watch the lengths.",
+    },
+    breaking: {
+      title: "What if something is missing?", short: "break it",
+      what: ["The best way to see what a part is for is to take it away. Every change here acts on the whole page at once."],
+      try: "Remove the positions and exchange two words: does the output still change?",
+    },
+    markov: {
+      title: "What a Markov chain would say", short: "Markov",
+      what: ["Before neural networks, the next word was predicted by counting which word followed the last one or two in a text. Such a chain, counted here from a part of the training text, sees nothing else of the sentence, and nothing at all of the source."],
+      try: "Go to a position whose last two words are common: how often is the chain right?",
+    },
+  },
+  ui: {
+    title: "A Transformer, thinking",
+    introTranslator: "A trained encoder-decoder runs in this page, on your sentence. Every number is real, and nothing leaves your computer.",
+    introModel: "A trained language model runs in this page, on your text. Every number is real, and nothing leaves your computer.",
+    askTranslator: "Your sentence", askModel: "Your text", answerTranslator: "The model's translation", answerModel: "The model goes on",
+    origin: (run, parameters, pieces) => `${run} · ${parameters} parameters · ${pieces} pieces`,
+    language: "Language", map: "Map", back: "Previous stop", on: "Next stop", try: "Try:", addNorm: "add & norm",
+    piece: "Piece", position: "Position", layer: "Layer", head: "Head", begin: "⟨start⟩", end: "⟨end⟩",
+    query: "query q", key: "key k", value: "value v",
+    word: "piece × √d_model", place: (at) => `position ${at}`, both: "sum", withoutPlace: "sum (positions are removed)",
+    allPositions: "The positions of the whole sentence, a row each:",
+    weights: (head) => `Attention weights of head ${head}: a row for each piece that looks, a column for each that is looked at`,
+    looks: (name) => `“${name}” looks at:`, numbers: "Scores and shares in numbers", columns: ["key", "q·k / √d_k", "share"],
+    sublayer: "what attention gathered", sum: "x + attention", normed: "normalised", normedBefore: "normalised, before attention",
+    spread: (mean, deviation) => `mean ${mean}, deviation ${deviation}`,
+    hidden: "hidden units", hiddenAll: "Hidden units of every piece, a row each",
+    fires: (count, width, name, all) => `${count} of ${width} units fire for “${name}”; ${all} over the whole sentence.`,
+    after: (text) => `after … ${text}`, next: "The next piece", choose: "Click on another piece to make the model go on from it.", given: "This piece is given by your text; choose a later position to turn the text.",
+    temperature: "temperature T", all: "all", draw: "Draw five", ghost: (name) => `The next piece where “${name}” was written, after the filters; the thin line is what it was before them.`,
+    positionsOn: "positions", maskOn: "mask of the decoder", swap: "Exchange two words", headsOn: "Heads", encoderAttention: "encoder, layer", decoderAttention: "decoder, layer", crossAttention: "to the source, layer",
+    whole: "Nothing is broken and nothing is forced: change something above.", unbroken: "the model itself", broken: "broken", turned: "from your piece on",
+    belief: "log-probability of the model's own text", logs: (before, now) => `${before.toFixed(2)} before, ${now.toFixed(2)} now`.replaceAll("-", "−"),
+    chain: (order) => (order === 1 ? "chain, 1 piece" : `chain, ${order} pieces`), never: "This context never occurred: the chain has nothing to say.", transformer: "Transformer", seesAll: "sees everything",
+    width: "beam size", grow: "Let it grow", runs: "runs on", ended: "ended", pruned: "pruned", beamLabel: (steps) => `The beam in ${steps} steps`,
+    resultColumns: ["hypothesis", "log P", "pieces", "penalty", "score"], noPenalty: "With α = 0 the score is the log-probability itself.",
+    penaltySame: "Without the penalty (α = 0) the same hypothesis would win.", penaltyOther: (text) => `Without the penalty (α = 0) another one would win: ${text || "(the empty text)"}`,
+    tooLong: (left) => `This is longer than the model can read here: ${left} pieces are left out.`,
+    turnedNote: "The text was turned by your choice of a piece.", undo: "Back to the model's own", brokenNote: "A part of the model is switched off.", mend: "Mend it",
+    old: "This browser lacks what the page needs (module scripts and workers). Please open it in a current Firefox, Chrome, Edge or Safari.",
+  },
+};
