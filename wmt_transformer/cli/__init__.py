@@ -28,6 +28,7 @@ from wmt_transformer.cli import (
     paper,
     parse,
     plan,
+    serve,
     tokens,
     train,
     translate,
@@ -49,6 +50,7 @@ VERBS = [
     tokens.add,
     ngram.add,
     paper.add,
+    serve.add,
 ]
 
 
