@@ -27,6 +27,7 @@ from urllib.request import urlopen
 import httptools
 
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.serve.sentences import segment
 
 
 def main() -> None:
@@ -89,8 +90,6 @@ def main() -> None:
 
 def sentences(count: int) -> Iterator[str]:
     """Yields English sentences that are one sentence each, as the server would not cut them."""
-    from sentencex import segment
-
     path = Path(os.environ["WMT_TRANSFORMER_DATA"], "multi30k", "train.en.gz")
     with gzip.open(path, "rt", encoding="utf-8") as file:
         lines = (line.strip() for line in file)

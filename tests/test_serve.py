@@ -317,9 +317,10 @@ def test_libretranslatepy(server: Running, alone: dict):
 
 def test_deepls_own_client(server: Running, alone: dict):
     client = deepl.DeepLClient("some key", server_url=server.url)
-    [one, two] = client.translate_text([TEXTS[3], TEXTS[4]], source_lang="DE", target_lang="EN-GB")
-    assert [one.text, two.text] == [alone[TEXTS[3]][0], alone[TEXTS[4]][0]] and one.detected_source_lang == "DE"
-    html = client.translate_text(f"<p>{TEXTS[3]}</p>", target_lang="EN-US", source_lang="DE", tag_handling="html")
+    several: Any = client.translate_text([TEXTS[3], TEXTS[4]], source_lang="DE", target_lang="EN-GB")
+    assert [one.text for one in several] == [alone[TEXTS[3]][0], alone[TEXTS[4]][0]]
+    assert several[0].detected_source_lang == "DE"
+    html: Any = client.translate_text(f"<p>{TEXTS[3]}</p>", target_lang="EN-US", source_lang="DE", tag_handling="html")
     assert html.text.startswith("<p>") and html.text.endswith("</p>")
     assert [one.code for one in client.get_source_languages()] == ["DE", "EN"]
     assert [one.code for one in client.get_target_languages()] == ["EN", "FR"]

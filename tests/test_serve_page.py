@@ -1,5 +1,7 @@
 """The page of `serve` in a real browser: typing, alternatives, words that belong together, errors, languages."""
 
+import http.server
+import threading
 import time
 
 import pytest
@@ -117,11 +119,26 @@ def test_every_control_has_a_name_and_the_page_asks_nobody_else(page, server: Ru
     assert asked and all(one.startswith((server.url, "data:")) for one in asked)
 
 
+class Another(http.server.BaseHTTPRequestHandler):
+    """Another site: an empty page."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def test_a_page_of_another_site_may_ask(server: Running, browser):
-    browser.get("data:text/html,<title>another</title>")
-    script = """const done = arguments[0];
-    fetch(URL + '/translate', {method: 'POST', headers: {'Content-Type': 'application/json'},
-      body: JSON.stringify({q: 'Hund', source: 'de', target: 'en'})})
-      .then(reply => reply.json()).then(done, error => done(String(error)))"""
-    found = browser.execute_async_script(script.replace("URL", repr(server.url)))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Another) as site:
+        threading.Thread(target=site.serve_forever).start()
+        browser.get(f"http://127.0.0.1:{site.server_port}/")
+        script = """const done = arguments[0];
+        fetch(URL + '/translate', {method: 'POST', headers: {'Content-Type': 'application/json'},
+          body: JSON.stringify({q: 'Hund', source: 'de', target: 'en'})})
+          .then(reply => reply.json()).then(done, error => done(String(error)))"""
+        found = browser.execute_async_script(script.replace("URL", repr(server.url)))
+        site.shutdown()
     assert found == server.translate("Hund")

@@ -69,7 +69,8 @@ class Batcher:
     ):
         self._directions = directions
         self._metrics = metrics
-        self._search = dict(beam_size=beam_size, alpha=alpha)
+        self._beam_size = beam_size
+        self._alpha = alpha
         self._most_waiting = most_waiting
         self._queue: list[Waiting] = []
         self._changed = threading.Condition()
@@ -91,8 +92,8 @@ class Batcher:
 
     def request(self, translator: Translator, aligned: bool) -> Request:
         """Returns how this server translates with a translator: an n-best list as long as the beam."""
-        width = translator.request(**self._search).settings.beam_size
-        asked = translator.request(width, **self._search, alignments=aligned)
+        width = translator.request(1, self._beam_size, self._alpha).settings.beam_size
+        asked = translator.request(width, self._beam_size, self._alpha, alignments=aligned)
         return dataclasses.replace(asked, growth=GROWTH)
 
     def start(self) -> None:

@@ -44,8 +44,8 @@ async def translate(request: Request) -> Response:
     if source is None and given.get("source_lang"):
         raise Refused(400, "Value for 'source_lang' not supported.")
     if source is None:
-        found = service.detect(texts)
-        source = found[0].language if found else service.directions.sources[0]
+        likely = service.detect(texts)
+        source = likely[0].language if likely else service.directions.sources[0]
     to = direction(source, target, service)
     html = given.get("tag_handling") in ("html", "xml")
     work = service.html(texts, to) if html else service.plain(texts, to)

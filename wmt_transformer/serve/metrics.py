@@ -48,7 +48,7 @@ class Metrics:
     def count_compilations(self) -> None:
         """Counts what JAX compiles from now on."""
 
-        def compiled(event: str, seconds: float, **details: object) -> None:
+        def compiled(event: str, duration_secs: float, **kwargs: str | int) -> None:
             if event == COMPILED:
                 (self._late if self._warm else self._compiled).inc()
 

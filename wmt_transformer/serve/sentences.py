@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import sentencex
+from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue] - it is written in Rust
 
 from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.decode.lines import split
@@ -56,7 +56,7 @@ def cut(text: str, direction: Direction) -> Cut:
     rows, breaks = lines_and_breaks(text)
     for row, end in zip(rows, [*breaks, ""], strict=True):
         ended = False  # a sentence of this line, right before what comes next
-        for piece in sentencex.segment(direction.source.partition("-")[0], row):
+        for piece in segment(direction.source.partition("-")[0], row):
             core = piece.strip()
             start = piece.index(core)
             begins, read = read + start, read + len(piece)
