@@ -29,14 +29,16 @@ from wmt_transformer.serve.service import Limits, Service
 
 def bound(host: str, port: int) -> socket.socket:
     """Returns a socket at an address. Raises UserError where it is taken, or none of this machine's."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"port {port}: ports are 0 to 65535; choose another --port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
         found.listen(1024)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise UserError(f"cannot listen at {host}, port {port}: {reason}; choose another --host or --port") from None
     return found
 
