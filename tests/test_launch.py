@@ -1,6 +1,7 @@
 """The files of launch/: scripts that parse and that shellcheck finds nothing in, dry runs that print the commands of a
 whole life of a run, YAML with what a TPU slice needs, and `gs://` paths. Nothing here needs a cloud."""
 
+import configparser
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from commands import ROOT, refused, run
+
+from wmt_transformer.cli import parser, serve
 
 LAUNCH = ROOT / "launch"
 SCRIPTS = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
@@ -326,3 +329,39 @@ def test_a_bucket_that_is_not_mounted_is_one_line(toy, tmp_path, monkeypatch, ca
     monkeypatch.setenv("WMT_TRANSFORMER_BUCKETS", str(tmp_path))
     said = refused(capsys, "train", toy / "toy.py", "--workdir", "gs://nowhere/run")
     assert f"gs://nowhere/run: the bucket is not mounted at {tmp_path / 'nowhere'}" in said
+
+
+# ---- The server's files
+
+
+def parsed(words: list[str]) -> Any:
+    return parser.parse(words, [serve.add])[0]
+
+
+def test_the_image_the_unit_and_the_deployments_start_the_server_as_it_is():
+    lines = dict(line.split(" ", 1) for line in (LAUNCH / "serve.Dockerfile").read_text().splitlines() if " " in line)
+    options = parsed([*json.loads(lines["ENTRYPOINT"])[1:], *json.loads(lines["CMD"])])
+    assert (options.host, options.workdir, lines["USER"], int(lines["EXPOSE"])) == (
+        "0.0.0.0",
+        ["/model"],
+        "nobody",
+        options.port,
+    )
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(LAUNCH / "serve.service")
+    start = parsed(shlex.split(unit["Service"]["ExecStart"])[1:])
+    assert start.host == "127.0.0.1" and int(unit["Service"]["TimeoutStopSec"]) > start.timeout
+
+    (service,) = yaml.safe_load((LAUNCH / "serve.compose.yaml").read_text())["services"].values()
+    assert service["read_only"] and service["ports"] == [f"127.0.0.1:{options.port}:{options.port}"]
+    assert service["volumes"][0].endswith(":/model:ro") and (LAUNCH / ".." / service["build"]["dockerfile"]).is_file()
+    assert int(service["stop_grace_period"].removesuffix("s")) > options.timeout
+
+    deployment, _ = yaml.safe_load_all((LAUNCH / "serve.yaml").read_text())
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["terminationGracePeriodSeconds"] > options.timeout
+    assert container["ports"][0]["containerPort"] == options.port
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+    assert {one["mountPath"] for one in container["volumeMounts"]} == {"/model", "/cache", "/tmp"}

@@ -29,6 +29,7 @@ from wmt_transformer.cli import (
     paper,
     parse,
     plan,
+    serve,
     tokens,
     train,
     translate,
@@ -51,6 +52,7 @@ VERBS = [
     tokens.add,
     ngram.add,
     paper.add,
+    serve.add,
 ]
 
 

@@ -56,6 +56,8 @@ class Request:
     """Makes the rule of each batch, in place of the lengths and prefixes of the settings and the parts."""
     positions: int = sys.maxsize
     """No sequence is longer: a learned table of positions ends there."""
+    growth: int = 2
+    """Batches that are not full have a power of it as rows (see `all_shapes`)."""
 
 
 class Output(NamedTuple):
@@ -116,7 +118,9 @@ def decode(
         batch = _batch([parts[place] for place in shape.chosen], shape, request, make_rule)
         return _dispatched(models, devices, batch, shape, request)
 
-    shapes = shapes_of([len(part.source) for part in parts], request.settings, request.positions, devices)
+    shapes = shapes_of(
+        [len(part.source) for part in parts], request.settings, request.positions, devices, request.growth
+    )
     results: list[list[Output]] = [[] for _ in parts]
     with ThreadPoolExecutor(devices.at_once) as pool:
         # In this thread where it can be: a mesh in use is a thread's own.
@@ -153,7 +157,7 @@ def warm_up(
     """
     devices, make_rule = Devices.of(models, params), request.rule or _make_rules(request.settings, 0)
     most = None if count is None else count * request.count
-    shapes = all_shapes(longest, most, request.settings, request.positions, devices)
+    shapes = all_shapes(longest, most, request.settings, request.positions, devices, request.growth)
     for shape in shapes:
         jax.block_until_ready(_dispatched(models, devices, _batch([], shape, request, make_rule), shape, request))
     return len(shapes)

@@ -197,6 +197,13 @@ class Translator:
         request = self.request(count, beam_size, alpha, beta, min_length, max_length, sampler, seed, alignments, rule)
         return self._hypotheses(texts, request, prefixes, warn, first_line)
 
+    def decode(self, texts: Sequence[str], request: batched.Request) -> list[list[Translation]]:
+        """Returns what `n_best` does, for a request that is made once (see `request`) and used for many calls.
+
+        Lines that are too long to be translated in one go are cut in silence.
+        """
+        return self._hypotheses(texts, request, None, lambda _: None, 1)
+
     def _hypotheses(
         self,
         texts: Sequence[str],

@@ -6,6 +6,7 @@ length comes from a short list (`lines.round_up`). So every shape that a decoder
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -49,35 +50,43 @@ class Devices(NamedTuple):
         return cls(params, by_rows, shards, batches_at_once(models) if by_rows is None else 1)
 
 
-def shapes_of(lengths: Sequence[int], settings: DecodeConfig, positions: int, devices: Devices) -> list[Shape]:
-    """Returns the batches of sources of these lengths, the longest sources first."""
+def shapes_of(
+    lengths: Sequence[int], settings: DecodeConfig, positions: int, devices: Devices, growth: int = 2
+) -> list[Shape]:
+    """Returns the batches of sources of these lengths, the longest sources first (`growth`: see `all_shapes`)."""
     shapes = []
     longest_first = tuple(sorted(range(len(lengths)), key=lambda place: -lengths[place]))
     while longest_first:
         length = min(round_up(lengths[longest_first[0]]), positions)
-        rows = _rows(length, len(longest_first), settings, devices)
+        rows = _rows(length, len(longest_first), settings, devices, growth)
         shapes.append(Shape(longest_first[:rows], rows, length))
         longest_first = longest_first[rows:]
     return shapes
 
 
 def all_shapes(
-    longest: int, count: int | None, settings: DecodeConfig, positions: int, devices: Devices
+    longest: int, count: int | None, settings: DecodeConfig, positions: int, devices: Devices, growth: int = 2
 ) -> list[Shape]:
-    """Returns every shape that `count` sources (None: any number) of at most `longest` tokens may need."""
+    """Returns every shape that `count` sources (None: any number) of at most `longest` tokens may need.
+
+    Rows are a power of `growth` where fewer than a full batch are left: with 4 there are half as many programs to
+    compile as with 2, and more empty rows.
+    """
     lengths = sorted({min(round_up(tokens), positions) for tokens in range(1, longest + 1)})
     most = batch_tokens(settings) if count is None else count
     left = [1 << power for power in range((most - 1).bit_length() + 1)]
     sizes = (
-        (length, rows) for length in lengths for rows in sorted({_rows(length, n, settings, devices) for n in left})
+        (length, rows)
+        for length in lengths
+        for rows in sorted({_rows(length, n, settings, devices, growth) for n in left})
     )
     return [Shape((), rows, length) for length, rows in sizes]
 
 
-def _rows(length: int, left: int, settings: DecodeConfig, devices: Devices) -> int:
+def _rows(length: int, left: int, settings: DecodeConfig, devices: Devices, growth: int) -> int:
     """Returns the rows of a batch of this length where this many sources are left."""
     rows = max(1, batch_tokens(settings) // (settings.beam_size * length * devices.at_once))
-    rows = min(rows // 8 * 8 or rows, 1 << (left - 1).bit_length())
+    rows = min(rows // 8 * 8 or rows, next(size for power in itertools.count() if (size := growth**power) >= left))
     return -(-rows // devices.shards) * devices.shards
 
 

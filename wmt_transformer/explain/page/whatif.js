@@ -83,4 +83,3 @@ function swapped(text) {
   if (words.length > 1) [words[at], words[at + 1]] = [words[at + 1], words[at]];
   return words.join(" ");
 }
-

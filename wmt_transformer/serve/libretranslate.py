@@ -1,0 +1,184 @@
+"""LibreTranslate's interface: the same paths, fields, codes and words of errors, in the same order.
+
+Where LibreTranslate is known to be wrong we are not: an array is one batch, a wrong number is an error 400 and no
+crash, and html stays escaped. Added: `alignments`, which gives the pairs of words, and `repeats`, which flags a
+translation that repeats itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from wmt_transformer.serve.answering import answered
+from wmt_transformer.serve.body import fields
+from wmt_transformer.serve.detection import Detected
+from wmt_transformer.serve.directions import Direction, name
+from wmt_transformer.serve.failures import Refused
+from wmt_transformer.serve.service import Service
+
+NOTHING = Detected("en", 0.0)
+"""What LibreTranslate finds in a text without letters."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A checked request."""
+
+    texts: list[str]
+    is_list: bool
+    direction: Direction | None
+    html: bool
+    alternatives: int
+    alignments: bool
+    detected: Detected | None
+
+
+async def translate(request: Request) -> Response:
+    """POST /translate."""
+    service: Service = request.app.state.service
+    asked = checked(await fields(request, service.limits.body), service)
+    if asked.html:
+        work = service.html(asked.texts, asked.direction)
+    else:
+        work = service.plain(asked.texts, asked.direction, asked.alternatives, asked.alignments)
+    answers = await answered(request, work)
+
+    def shown(values: list[Any]) -> Any:
+        return values if asked.is_list else values[0]
+
+    reply: dict[str, Any] = {"translatedText": shown([one.text for one in answers])}
+    if asked.detected:
+        reply["detectedLanguage"] = shown([_as_json(asked.detected)] * len(answers))
+    if asked.alternatives:
+        reply["alternatives"] = shown([list(one.alternatives) for one in answers])
+    if asked.alignments:
+        reply["alignments"] = shown([[list(pair) for pair in one.links or ()] for one in answers])
+    if any(one.repeats for one in answers):
+        reply["repeats"] = shown([one.repeats for one in answers])
+    return JSONResponse(reply)
+
+
+def checked(given: dict[str, Any], service: Service) -> Asked:
+    """Returns what a request asks for. Raises Refused with LibreTranslate's words, in its order."""
+    texts = given.get("q")
+    for field in ("q", "source", "target"):
+        if not given.get(field):
+            raise Refused(400, f"Invalid request: missing {field} parameter")
+    alternatives = _alternatives(given.get("alternatives"), service.most_alternatives)
+    is_list = isinstance(texts, list)
+    texts = _texts(texts, service)
+    source, target = given["source"], given["target"]
+    detected = None
+    if source == "auto":
+        detected = next(iter(service.detect(texts)), NOTHING)
+        source = service.directions.sources[0] if detected is NOTHING else detected.language
+    codes = []
+    for code in (source, target):
+        if not (isinstance(code, str) and (known := service.directions.code(code))):
+            raise Refused(400, f"{code} is not supported")
+        codes.append(known)
+    form = given.get("format") or "text"
+    if form not in ("text", "html"):
+        raise Refused(400, f"{form} format is not supported")
+    return Asked(
+        texts,
+        is_list,
+        direction(codes[0], codes[1], service),
+        form == "html",
+        alternatives,
+        str(given.get("alignments", "")).lower() in ("true", "1"),
+        detected,
+    )
+
+
+def direction(source: str, target: str, service: Service) -> Direction | None:
+    """Returns a direction, None from a language to itself. Raises Refused where there is none."""
+    found = service.directions.find(source, target)
+    if found is None and source != target:
+        (to, one) = (f"{name(code)} ({code})" for code in (target, source))
+        raise Refused(400, f"{to} is not available as a target language from {one}")
+    return found
+
+
+def _alternatives(given: Any, most: int) -> int:
+    try:
+        count = int(given or 0)
+    except (TypeError, ValueError, OverflowError):
+        raise Refused(400, "Invalid request: alternatives parameter is not a number") from None
+    if count > most:
+        raise Refused(400, f"Invalid request: alternatives parameter must be <= {most}")
+    return max(0, count)
+
+
+def _texts(given: Any, service: Service) -> list[str]:
+    """Returns the texts of `q`. Raises Refused where there are too many, or one is too long or none."""
+    texts = given if isinstance(given, list) else [given]
+    most = service.limits.texts
+    if len(texts) > most:
+        raise Refused(400, f"Invalid request: request ({len(texts)}) exceeds text limit ({most})")
+    for text in texts:
+        if not isinstance(text, str):
+            raise Refused(400, "Invalid request: q parameter is not a text")
+        if len(text) > service.limits.characters:
+            raise Refused(
+                400, f"Invalid request: request ({len(text)}) exceeds text limit ({service.limits.characters})"
+            )
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise Refused(400, "Invalid request: q parameter is not a text: it has half a surrogate pair")
+    return texts
+
+
+def _as_json(detected: Detected) -> dict[str, Any]:
+    return {"confidence": detected.confidence, "language": detected.language}
+
+
+async def detect(request: Request) -> Response:
+    """POST /detect."""
+    service: Service = request.app.state.service
+    given = await fields(request, service.limits.body)
+    if not given.get("q"):
+        raise Refused(400, "Invalid request: missing q parameter")
+    found = service.detect(_texts(given["q"], service)) or [NOTHING]
+    return JSONResponse([_as_json(one) for one in found])
+
+
+async def languages(request: Request) -> Response:
+    """GET /languages."""
+    found = request.app.state.service.directions
+    return JSONResponse([{"code": code, "name": name(code), "targets": found.targets(code)} for code in found.codes])
+
+
+async def settings(request: Request) -> Response:
+    """GET /frontend/settings."""
+    service: Service = request.app.state.service
+    first = next(iter(service.directions))
+    return JSONResponse(
+        {
+            "charLimit": service.limits.characters,
+            "frontendTimeout": 500,
+            "alternatives": service.most_alternatives,
+            "apiKeys": False,
+            "keyRequired": False,
+            "suggestions": False,
+            "filesTranslation": False,
+            "supportedFilesFormat": [],
+            "language": {
+                kind: {"code": code, "name": name(code)}
+                for kind, code in (("source", first.source), ("target", first.target))
+            },
+        }
+    )
+
+
+async def suggest(request: Request) -> Response:
+    """POST /suggest: nothing is kept of what users send."""
+    raise Refused(403, "Suggestions are disabled on this server.")
+
+
+async def files(request: Request) -> Response:
+    """POST /translate_file."""
+    raise Refused(403, "Files translation are disabled on this server.")
