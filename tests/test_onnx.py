@@ -349,6 +349,24 @@ def test_an_earlier_export_is_replaced_and_anything_else_is_left_alone(run: Path
     assert (output / "notes.txt").read_text() == "mine"
 
 
+def test_an_export_is_compared_before_it_is_there_and_refused_where_it_translates_otherwise(
+    run: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+):
+    data = Path(shutil.copytree(run / "data", tmp_path / "data"))
+    config, params = run_config(run), checkpoint.load_params(run)
+    without = onnx_export.export(config, params, data, tmp_path / "model", ["float32"])
+    assert without == f"not compared with ours: there are no development sentences in {data}"
+    (data / "dev.en").write_text("\n".join(TEXTS[:20]) + "\n")
+    found = onnx_export.export(config, params, data, tmp_path / "model", ["float32"])
+    assert found == "of 16 development sentences onnxruntime translates as we do: float32 16"
+    before = os.listdir(tmp_path / "model")
+    greedy = OnnxTranslator.greedy
+    monkeypatch.setattr(OnnxTranslator, "greedy", lambda *given: greedy(*given)[1:])
+    with pytest.raises(UserError, match=r"translates 1[0-6] of 16 development sentences otherwise"):
+        onnx_export.export(config, params, data, tmp_path / "new", ["float32"])
+    assert not (tmp_path / "new").exists() and os.listdir(tmp_path / "model") == before
+
+
 def test_learned_positions_are_as_many_as_there_are(run: Path):
     learned = Config(model=TINY.__class__(positions="learned", max_positions=12))
     assert onnx_export.positions(learned) == 12

@@ -107,8 +107,9 @@ def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    onnx_export.export(settings, params, workdir / "data", options.output, options.precision)
+    compared = onnx_export.export(settings, params, workdir / "data", options.output, options.precision)
     say(f"wrote {options.output}, which transformers.js loads as a MarianMT model: {', '.join(options.precision)}")
+    say(compared)
 
 
 def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -9,7 +9,10 @@ An output there has at most `max_length` tokens, here 50 pieces more than its so
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.util
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wmt_transformer.config import Config, UserError
+from wmt_transformer.config import Config, DecodeConfig, UserError
+from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.data.vocabulary_files import load_vocabulary
+from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.lines import most_tokens
 from wmt_transformer.decode.runs import sized
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import onnx_model
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 
 SUFFIXES: dict[Precision, str] = {"float32": "", "float16": "_fp16", "int8": "_quantized"}
 """What transformers.js adds to a file's name for its dtype: fp32, fp16 or q8."""
+_COMPARED = 16  # development sentences
 _FILES = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "onnx"}
 
 
@@ -42,8 +49,11 @@ def export(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     precisions: Sequence[Precision] = tuple(SUFFIXES),
-) -> None:
-    """Writes a model and its vocabulary as a folder of ONNX graphs, whole or not at all.
+) -> str:
+    """Writes a model and its vocabulary as a folder of ONNX graphs, whole or not at all; returns how they compare.
+
+    Where onnxruntime is installed and the data folder has development sentences, the first of these are translated by
+    both programs before the folder is there.
 
     Args:
       config: the run's.
@@ -54,7 +64,7 @@ def export(
 
     Raises:
       UserError: onnx is not installed, the model does not translate, the vocabulary is another model's or cannot be a
-        tokenizer.json, or `output` holds other things or cannot be written.
+        tokenizer.json, onnxruntime translates otherwise, or `output` holds other things or cannot be written.
     """
     package()
     if config.model.architecture != "encoder_decoder":
@@ -73,6 +83,7 @@ def export(
             for name, make in (("encoder_model", onnx_model.encoder), ("decoder_model_merged", onnx_model.decoder)):
                 graph = make(model, params, precision, longest)
                 (out / "onnx" / f"{name}{SUFFIXES[precision]}.onnx").write_bytes(graph.SerializeToString())
+        return _compared(config, params, Path(data), out, precisions)
 
 
 def positions(config: Config) -> int:
@@ -80,6 +91,40 @@ def positions(config: Config) -> int:
     if config.model.positions == "learned":
         return config.model.max_positions
     return max(1024, config.data.max_length + config.decode.extra_length)
+
+
+def _compared(
+    config: Config, params: Mapping[str, Any], data: Path, folder: Path, precisions: Sequence[Precision]
+) -> str:
+    """Returns how many development sentences onnxruntime translates as we do, both in float32 and greedily.
+
+    Raises UserError where more than one in eight differs though nothing was rounded: two translations may be equally
+    likely, but not that often.
+    """
+    if not importlib.util.find_spec("onnxruntime"):
+        return "not compared with ours: onnxruntime is not installed"
+    words, text = load_vocabulary(data), data / f"dev.{config.data.source}"
+    with open(text, encoding="utf-8") if text.is_file() else contextlib.nullcontext([]) as lines:
+        some = [line.strip() for line in itertools.islice(lines, _COMPARED)]
+    some = [line for line in some if line and len(words.encode(line)) < config.data.max_length]
+    if not some:
+        return f"not compared with ours: there are no development sentences in {data}"
+    exact = dataclasses.replace(config.model, compute_dtype="float32")
+    decode = DecodeConfig(beam_size=1, extra_length=config.decode.extra_length)
+    ours = Translator(dataclasses.replace(config, model=exact, decode=decode), params, words).translate(some)
+    sources = [[*words.encode(line), EOS] for line in some]
+    found = []
+    for precision in precisions:
+        graphs = OnnxTranslator(folder, precision)
+        theirs = [graphs.greedy(source, most_tokens(len(source), decode, positions(config))) for source in sources]
+        same = sum(normalise(words.decode(ids)) == line for ids, line in zip(theirs, ours, strict=True))
+        found.append(f"{precision} {same}")
+        if precision == "float32" and len(some) - same > len(some) // 8:
+            raise UserError(
+                f"onnxruntime translates {len(some) - same} of {len(some)} development sentences otherwise than we do, "
+                "so nothing was written; another version of onnxruntime may do better"
+            )
+    return f"of {len(some)} development sentences onnxruntime translates as we do: {', '.join(found)}"
 
 
 class OnnxTranslator:
