@@ -1,6 +1,6 @@
 // Translates with transformers.js: node translate.mjs FOLDER DTYPE < texts.json, where texts.json is
-// [{"text": …, "longest": …}]. Writes for each text its ids, the ids and the text that came of it, and for all texts
-// together, as one batch, what the pipeline makes of them.
+// [{"text": …, "longest": …}]. Writes for each text its ids, the ids and the text that came of it, and for the
+// first 20 together, as one batch, what the pipeline makes of them.
 import { readFileSync } from "node:fs";
 import { dirname, basename } from "node:path";
 import { AutoModelForSeq2SeqLM, AutoTokenizer, env, pipeline } from "@huggingface/transformers";
@@ -20,5 +20,5 @@ for (const { text, longest } of texts) {
   alone.push({ source: inputs.input_ids.tolist()[0].map(Number), ids, translation });
 }
 const translate = await pipeline("translation", basename(folder), options);
-const together = await translate(texts.map(({ text }) => text));
+const together = await translate(texts.slice(0, 20).map(({ text }) => text));
 console.log(JSON.stringify({ model: model.constructor.name, alone, together: together.map((one) => one.translation_text) }));

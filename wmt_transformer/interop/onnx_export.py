@@ -163,8 +163,8 @@ class OnnxTranslator:
 
     def step(self, known: dict[str, np.ndarray], tokens: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Returns the logits `[batch, length, vocabulary]` after tokens `[batch, length]`, and what is known then."""
-        found = self._decoder.run(None, known | {"input_ids": tokens.astype(np.int64)})
-        named = dict(zip(self._outputs, found, strict=True))
+        found: Any = self._decoder.run(None, known | {"input_ids": tokens.astype(np.int64)})
+        named: dict[str, np.ndarray] = dict(zip(self._outputs, found, strict=True))
         logits = named.pop("logits")
         caches = {name.replace("present", "past_key_values"): cache for name, cache in named.items()}
         return logits, known | caches | {"use_cache_branch": np.ones(1, bool)}
