@@ -603,7 +603,7 @@ def old_torch() -> ModuleType:
             "torch is not installed, and pytorch_model.bin is read with it",
         ),
         ("pytorch_model.bin", {"torch": old_torch()}, "torch 2.5.1+cu124 may run code"),
-        ("model.safetensors", {"safetensors": None, "safetensors.flax": None}, "pip install safetensors"),
+        ("model.safetensors", {"safetensors": None, "safetensors.flax": None}, "pip install 'safetensors>=0.4.3'"),
         ("model.safetensors", {"torch": None, "transformers": None}, "cannot read the weights in"),  # asked for neither
     ],
 )

@@ -27,6 +27,13 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("--checkpoint", help=checkpoint_help)
     kinds = ("float32", "float16", "int8")
     sub.add_argument("--quantization", choices=kinds, default=kinds[0], help="of the weights (default: %(default)s)")
+    sub = verb(export_onnx)
+    sub.add_argument("--workdir", required=True, help="folder of the run")
+    sub.add_argument("--output", metavar="FOLDER", required=True, help="folder to write, whole or not at all")
+    sub.add_argument(
+        "--precision", choices=kinds, nargs="+", default=kinds, help="of the matrices (default: all three)"
+    )
+    sub.add_argument("--checkpoint", help=checkpoint_help)
 
     sub = verb(export_embeddings)
     sub.add_argument("--workdir", required=True, help="folder of the run")
@@ -81,6 +88,28 @@ def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> Non
     params = _params(workdir, options.checkpoint)
     ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
     say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")
+
+
+def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Writes a run as ONNX graphs, which transformers.js loads as a MarianMT model, and onnxruntime without it.
+
+    In JavaScript, in a browser or in Node, with the folder served below /models/:
+
+        import { env, pipeline } from "@huggingface/transformers";
+        env.allowLocalModels = true;
+        const translate = await pipeline("translation", "FOLDER", { dtype: "fp32" });
+        console.log(await translate("A man in a red shirt rides a bicycle."));
+
+    dtype is fp32, fp16 or q8, for --precision float32, float16 and int8. It searches greedily: beam 1.
+    """
+    from wmt_transformer.interop import onnx_export
+
+    workdir = Path(options.workdir)
+    settings = run_config(workdir)
+    params = _params(workdir, options.checkpoint)
+    compared = onnx_export.export(settings, params, workdir / "data", options.output, options.precision)
+    say(f"wrote {options.output}, which transformers.js loads as a MarianMT model: {', '.join(options.precision)}")
+    say(compared)
 
 
 def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -52,7 +52,7 @@ def export(
     try:
         from safetensors.numpy import save
     except ImportError:
-        raise UserError("safetensors is not installed; run: pip install safetensors") from None
+        raise UserError("safetensors is not installed; run: pip install 'safetensors>=0.4.3'") from None
     words = load_vocabulary(data)
     model = dataclasses.replace(config.model, vocabulary_size=params["target_embedding"]["table"].shape[0])
     if len(words) != model.vocabulary_size:

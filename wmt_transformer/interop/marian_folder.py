@@ -231,7 +231,7 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         from safetensors.flax import load_file  # NumPy alone has no bfloat16
     except ImportError:
-        raise UserError("safetensors is not installed; run: pip install safetensors") from None
+        raise UserError("safetensors is not installed; run: pip install 'safetensors>=0.4.3'") from None
     return _loaded(path, load_file)
 
 
