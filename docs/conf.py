@@ -24,9 +24,6 @@ release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
-nitpicky = False
-# Tutorials that are listed in index.md by a pattern need not be there.
-suppress_warnings = ["toc.empty_glob"]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -49,7 +46,7 @@ html_theme_options: dict[str, Any] = {
     "article_header_end": ["language.html", "article-header-buttons.html"],
     "use_download_button": False,
     "show_navbar_depth": 1,
-    "home_page_in_toc": False,
+    "navbar_persistent": [],
     **({"repository_url": links.repository(), "use_repository_button": True} if links.repository() else {}),
 }
 
