@@ -24,6 +24,7 @@ release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
+suppress_warnings = ["misc.highlighting_failure"]  # a line that IPython gives to the shell is no Python
 
 nb_execution_mode = "off"
 nb_merge_streams = True

@@ -25,64 +25,33 @@ from wmt_transformer.evaluate import paper
 from wmt_transformer.experiment import SECTIONS, shipped_configs
 from wmt_transformer.ranges import expected, kinds
 
-Texts = dict[str, tuple[str, str]]
-EN, ZH = 0, 1
-
-INTRODUCTIONS: Texts = {
-    "settings": (
-        "# Settings\n\nEvery field of a config: `--NAME VALUE` changes it on the command line, and the defaults are the "
-        "paper's base model.\n",
-        "# 设置\n\n配置的全部字段：在命令行上用 `--NAME VALUE` 修改；默认值就是论文的 base 模型。说明取自代码，为英文。\n",
-    ),
-    "verbs": (
-        "# Verbs\n\nWhat `wmt-transformer VERB --help` prints.\n",
-        "# 命令\n\n即 `wmt-transformer VERB --help` 的输出，取自代码，为英文。\n",
-    ),
-    "api": (
-        "# Names for Python\n\nThe public names are those of `wt.__all__`; `import wmt_transformer as wt`.\n",
-        "# Python 接口\n\n公开的名字就是 `wt.__all__` 中的那些；用法为 `import wmt_transformer as wt`。说明取自代码，为英文。\n",
-    ),
-    "configs": (
-        "# Configs\n\nWhat is shipped in `configs/`: the command, the time and the score of each, or that it is not yet "
-        "run.\n",
-        "# 配置\n\n`configs/` 中自带的配置：各自的命令、用时和成绩，没有跑过的写明 “not yet run”（尚未运行）。内容取自文件头，为英文。\n",
-    ),
-    "paper": (
-        "# Reproduction report\n\nThe paper's Tables 2, 3 and 4, our figure and the command beside each, as "
-        "`wmt-transformer paper` prints them. Ours are read from the [reports](../project/reports.md) in the "
-        "repository, and from nowhere else.\n",
-        "# 复现报告\n\n论文的表 2、3、4，旁边是我们的数字和对应的命令，与 `wmt-transformer paper` 的输出相同。我们的数字只取自仓库中的"
-        "[报告](../project/reports.md)；“not yet run” 表示尚未运行。\n",
-    ),
-}
-HEADS: Texts = {
-    "setting": (
-        "| setting | default | values | meaning |",
-        "| 设置 | 默认值 | 取值 | 含义 |",
-    ),
-    "row": ("row", "行"),
-    "paper": ("paper", "论文"),
-    "ours": ("ours", "我们"),
-    "command": ("command", "命令"),
-    "english": ("", "（本页内容取自仓库中的英文文件。）\n\n"),
-}
+TEXTS = json.loads((ROOT / "docs" / "texts.json").read_text("utf-8"))
+INTRODUCTIONS, WORDS = TEXTS["introductions"], TEXTS["words"]
+"""By name and language."""
 
 
 def write(site: Path, language: str) -> None:
     """Writes all generated pages of a language below `site`; what has not changed keeps its time."""
-    at = ZH if language == "zh_CN" else EN
-    pages = {"settings": settings(at), "verbs": verbs(), "api": api(), "configs": configs(), "paper": tables(at)}
+    pages = {
+        "settings": settings(language),
+        "verbs": verbs(),
+        "api": api(),
+        "configs": configs(),
+        "paper": tables(language),
+    }
     for name, text in pages.items():
-        put(site / "reference" / f"{name}.md", f"{INTRODUCTIONS[name][at]}\n{text}")
+        put(site / "reference" / f"{name}.md", f"{INTRODUCTIONS[name][language]}\n{text}")
     for file, page in PAGES.items():
         if page.startswith("project/") and file.endswith(".md"):
             to, source = site / f"{page}.md", ROOT / file
             text = rewritten(source.read_text("utf-8"), source, to)
-            title, _, rest = (text if text.startswith("#") else f"# {source.stem}\n\n{text}").partition("\n")
-            put(to, f"{title}\n\n{HEADS['english'][at]}{rest}")
-    edition = ("en", "zh")[at]
+            title, _, rest = (text if text.startswith("#") else f"# {source.stem.capitalize()}\n\n{text}").partition(
+                "\n"
+            )
+            put(to, f"{title}\n\n{WORDS['english'][language]}{rest}")
+    edition = language[:2]
     for notebook in sorted((ROOT / "notebooks" / edition).glob("*.ipynb")):
-        put(site / "notebooks" / notebook.name, lesson(notebook, edition))
+        put(site / "notebooks" / notebook.name, lesson(notebook, language))
     figures.draw(site / "reference")
 
 
@@ -100,7 +69,7 @@ def table(head: str, rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def settings(at: int) -> str:
+def settings(language: str) -> str:
     """Returns every setting with its default, its range and its meaning, a table a section."""
     parts = []
     for section, kind in SECTIONS.items():
@@ -109,7 +78,7 @@ def settings(at: int) -> str:
             (f"`{section}.{field}`", f"`{shown(getattr(default, field))}`", expected(values), meaning.get(field, ""))
             for field, values in kinds(kind).items()
         ]
-        parts.append(f"## {section}\n\n{kind.__doc__}\n\n{table(HEADS['setting'][at], rows)}")
+        parts.append(f"## {section}\n\n{kind.__doc__}\n\n{table(WORDS['setting'][language], rows)}")
     return "\n".join(parts)
 
 
@@ -141,12 +110,14 @@ def configs() -> str:
     return "\n".join(parts)
 
 
-def tables(at: int) -> str:
+def tables(language: str) -> str:
     """Returns the paper's tables with ours beside them."""
     reports, parts = paper.read_reports(paper.reports_folder()), []
     for one in paper.TABLES:
-        names = [f"{HEADS['paper'][at]}: {heading}" for heading in one.columns]
-        head = f"| {' | '.join([HEADS['row'][at], *names, HEADS['ours'][at], HEADS['command'][at]])} |"
+        names = [f"{WORDS['paper'][language]}: {heading}" for heading in one.columns]
+        head = (
+            f"| {' | '.join([WORDS['row'][language], *names, WORDS['ours'][language], WORDS['command'][language]])} |"
+        )
         rows = []
         for row in paper.compare(one.rows, reports):
             theirs = [paper.shown(row["paper"].get(name), style) for name, style in one.columns.values()]
@@ -160,23 +131,24 @@ def ours(one: paper.Table, row: dict[str, Any]) -> str:
     """Returns our figures of a row, or that there are none yet; the rows of other systems have none."""
     if row["ours"] is None:
         return "not yet run" if row["commands"] else ""
-    figures_of = (f"{head} {paper.shown(row['ours'][name], style) or '?'}" for head, (name, style) in one.columns.items())
+    figures_of = (
+        f"{head} {paper.shown(row['ours'][name], style) or '?'}" for head, (name, style) in one.columns.items()
+    )
     return ", ".join([*figures_of, row["ours"]["family"], row["ours"]["checkpoint"], *row["ours"]["changed"]])
 
 
-def lesson(notebook: Path, edition: str) -> str:
+def lesson(notebook: Path, language: str) -> str:
     """Returns a notebook as a page: buttons that open it elsewhere, where the repository is known; the link to the
     other edition is the page's own."""
     found = json.loads(notebook.read_text("utf-8"))
     first = "".join(found["cells"][0]["source"])
     first = re.sub(r" ?\[[^\]]*\]\(\.\./(?:en|zh)/[^)]*\)[.。]?", "", first)
-    path = f"notebooks/{edition}/{notebook.name}"
+    path = f"notebooks/{notebook.parent.name}/{notebook.name}"
     if address := repository():
         name = address.removeprefix("https://github.com/")
         colab = f"https://colab.research.google.com/github/{name}/blob/main/{path}"
         kaggle = f"https://www.kaggle.com/kernels/welcome?src={address}/blob/main/{path}"
-        before = ("Run there first:", "在那里先运行：")[edition == "zh"]
+        before = WORDS["run_first"][language]
         first += f"\n\n[Colab]({colab}) · [Kaggle]({kaggle}) · {before} `!pip install git+{address}`"
     found["cells"][0]["source"] = first
-    found["metadata"]["language_info"]["pygments_lexer"] = "ipython3"  # knows %%time
     return json.dumps(found, ensure_ascii=False, indent=1)

@@ -73,8 +73,10 @@ def rewritten(text: str, file: Path, page: Path) -> str:
 
 
 def in_page(site: Path, name: str, text: list[str]) -> None:
-    """Rewrites the links of a page while Sphinx reads it; a pattern in a table of contents that no page has is left out."""
+    """Rewrites the links of a page while Sphinx reads it; leaves out patterns of a table of contents without a page."""
     page = site / f"{name}.md"
-    text[0] = re.sub(r"^(\w+)\*\n", lambda match: match[0] if list(site.glob(f"{match[1]}*")) else "", text[0], flags=re.M)
+    text[0] = re.sub(
+        r"^(\w+)\*\n", lambda match: match[0] if list(site.glob(f"{match[1]}*")) else "", text[0], flags=re.M
+    )
     if page.is_file():
         text[0] = rewritten(text[0], page, page)

@@ -4,7 +4,12 @@ import argparse
 import re
 from pathlib import Path
 
+import pytest
+
 from wmt_transformer import cli
+from wmt_transformer.evaluate import paper
+from wmt_transformer.experiment import SECTIONS, shipped_configs
+from wmt_transformer.ranges import kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH, CHINESE = ((ROOT / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md"))
@@ -60,3 +65,112 @@ def test_the_readme_names_every_verb():
         word for code in re.findall(r"^\| (.*?) \|", ENGLISH, re.MULTILINE) for word in re.findall(r"[\w-]+", code)
     ]
     assert len(verbs()) > 15 and not set(verbs()) - set(named)
+
+
+# ---- The site
+
+
+def test_every_chinese_page_has_an_english_one_with_the_same_commands_and_tables():
+    assert len(PAGES) >= 13
+    for name in PAGES:
+        english, chinese = ((ROOT / "docs" / folder / name).read_text("utf-8") for folder in ("en", "zh_cn"))
+        if name == "design.md":  # whose tree is taken from the English page
+            continue
+        framed = "{figure}", "{toctree}", "{include}"  # these hold titles and texts, which are translated
+        one, other = (
+            [block for block in code_blocks(text) if not any(kind in block for kind in framed)]
+            for text in (english, chinese)
+        )
+        assert one == other and headings(english) == headings(chinese), name
+        assert table_rows(english) == table_rows(chinese), name
+
+
+MARKDOWN = [
+    path
+    for pattern in (
+        "*.md",
+        "benchmarks/*.md",
+        "docs/*.md",
+        "docs/en/*.md",
+        "docs/zh_cn/*.md",
+        "launch/*.md",
+        "reports/*.md",
+    )
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there_or_are_made_by_the_build(path: Path):
+    text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        address, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", address) or address.startswith(("reference/", "project/", "notebooks/")):
+            continue
+        assert (path.parent / address).exists(), target
+        if anchor and address.endswith(".md"):
+            known = re.findall(r"^#+ (.*)", (path.parent / address).read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w]+", "-", title.lower()).strip("-") for title in known}, target
+
+
+@pytest.mark.parametrize("folder", ["en", "zh_cn"])
+def test_what_how_it_works_shows_is_in_the_code(folder: str):
+    page = ROOT / "docs" / folder / "how_it_works.md"
+    blocks = re.findall(r"^```\{literalinclude\} (\S+)\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(blocks) > 20
+    for file, options in blocks:
+        code = (page.parent / file).read_text("utf-8")
+        for option, value in re.findall(r"^:([\w-]+): (.+)$", options, re.MULTILINE):
+            if option == "pyobject":
+                names = value.split(".")
+                assert all(re.search(rf"^ *(def|class) {name}\b", code, re.MULTILINE) for name in names), value
+            else:
+                assert value.strip('"').replace('\\"', '"') in code, value
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    return ROOT / "docs" / "en"
+
+
+def test_references_name_every_setting_verb_and_config(site: Path):
+    import generated
+
+    settings, verbs_page, configs = generated.settings("en"), generated.verbs(), generated.configs()
+    fields = [f"{section}.{field}" for section, kind in SECTIONS.items() for field in kinds(kind)]
+    assert len(fields) > 60 and all(settings.count(f"| `{field}` |") == 1 for field in fields)
+    assert all(f"## {verb}\n" in verbs_page for verb in verbs())
+    assert all(f"## {name}\n" in configs for name in shipped_configs())
+    assert (
+        generated.tables("en").count("not yet run") == sum(len(t.rows) for t in paper.TABLES) - 18
+    )  # of other systems
+
+
+def test_a_link_to_the_repository_is_made_where_it_is_known_and_leaves_its_words_where_not(site: Path, monkeypatch):
+    import links
+
+    text, page = (
+        "[code](../../configs/quickstart.py), [runs](runs.md#faults), [log](../../benchmarks/LOG.md)",
+        site / "x.md",
+    )
+    for address, first in (
+        (None, "code"),
+        ("https://github.com/a/b", "[code](https://github.com/a/b/blob/main/configs/quickstart.py)"),
+    ):
+        monkeypatch.setattr(links, "repository", lambda address=address: address)
+        assert links.rewritten(text, page, page) == f"{first}, [runs](runs.md#faults), [log](project/log.md)"
+
+
+def test_a_lesson_gets_its_buttons_from_the_repository_that_the_site_is_built_in(site: Path, monkeypatch):
+    import generated
+
+    notebook = ROOT / "notebooks" / "en" / "3_attention.ipynb"
+    monkeypatch.setattr(generated, "repository", lambda: "https://github.com/a/b")
+    with_buttons = generated.lesson(notebook, "en")
+    assert "colab.research.google.com/github/a/b/blob/main/notebooks/en/3_attention.ipynb" in with_buttons
+    assert (
+        "kaggle.com/kernels/welcome?src=https://github.com/a/b/blob/main/notebooks/en/3_attention.ipynb" in with_buttons
+    )
+    monkeypatch.setattr(generated, "repository", lambda: None)
+    assert not re.search("colab|kaggle|OWNER", generated.lesson(notebook, "en"), re.IGNORECASE)
