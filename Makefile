@@ -5,7 +5,7 @@ BIN := .venv/bin
 # What the tests install: `make test EXTRAS=test,interop` compares with torch, transformers and CTranslate2 as well.
 EXTRAS ?= test
 
-.PHONY: help quickstart test test-all test-newest lint format docs ci clean
+.PHONY: help quickstart test test-all test-newest lint format docs dist ci clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -45,6 +45,10 @@ format: .venv/.installed-test  ## Mend style
 docs: .venv/.installed-docs  ## Build the documentation, English and Chinese, into docs/_build; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs -D language=en docs/en docs/_build/en
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs -D language=zh_CN docs/zh_cn docs/_build/zh_cn
+
+dist: .venv/.installed-test  ## Build the source distribution and the wheel into dist/
+	rm -rf dist
+	mkdir dist && $(BIN)/python -c "import hatchling.build as b; b.build_sdist('dist'); b.build_wheel('dist')"
 
 ci: lint test  ## What .ci/run does
 

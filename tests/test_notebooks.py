@@ -46,7 +46,7 @@ def test_a_notebook_says_what_it_is_for_has_exercises_and_shows_what_it_makes(na
     notebook = read(edition, name)
     nbformat.validate(notebook)
     first = notebook.cells[0].source
-    assert f"colab.research.google.com/github/OWNER/wmt_transformer/blob/main/notebooks/{edition}/{name}.ipynb" in first
+    assert not any("OWNER" in cell.source for cell in notebook.cells), "buttons are made by the build of the site"
     assert "- " in first and f"../{'zh' if edition == 'en' else 'en'}/{name}.ipynb" in first
     answers = [cell for cell in notebook.cells if cell.cell_type == "markdown" and "<details>" in cell.source]
     assert len(answers) == sum("solution" in cell.metadata for cell in code(notebook)) >= 3
