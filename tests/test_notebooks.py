@@ -35,7 +35,10 @@ def test_both_editions_share_the_code_and_differ_in_prose_alone(name: str):
     english, chinese = read("en", name), read("zh", name)
     assert [cell.cell_type for cell in english.cells] == [cell.cell_type for cell in chinese.cells]
     for one, other in zip(code(english), code(chinese), strict=True):
+        texts = [cell.metadata.pop("mystnb", None) for cell in (one, other)]  # of the pictures, in each language
         assert one == other, "code and outputs are the same"
+        pictures = any("image/png" in output.get("data", {}) for output in one.outputs)
+        assert pictures == all(texts) == any(texts) and (not pictures or texts[0] != texts[1])
     for one, other in zip(english.cells, chinese.cells, strict=True):
         assert one.cell_type == "code" or one.source != other.source
 
