@@ -62,6 +62,12 @@ def test_a_notebook_says_what_it_is_for_has_exercises_and_shows_what_it_makes(na
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_lines_of_code_fit_a_page_of_90_letters(name: str):
+    lines = [line for cell in code(read("en", name)) for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > 90]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_uses_public_names_only(name: str):
     for cell in code(read("en", name)):
         lines = [line for line in cell.source.splitlines() if not line.startswith(("!", "%"))]
