@@ -173,7 +173,7 @@ def heat_map(
     plain: dict[str, Any] = {"fontfamily": families("".join([*queries, *keys, above])), "parse_math": False}
     panels = figure.subplots(down, across, squeeze=False)
     for number, panel in zip(numbers, panels.flat, strict=True):
-        shown = panel.imshow(maps.weights[layer, number], cmap="Blues", vmin=0.0, vmax=1.0)
+        panel.imshow(maps.weights[layer, number], cmap="Blues", vmin=0.0, vmax=1.0)
         panel.set_xticks(range(len(maps.keys)), keys, rotation=90, fontsize=9, **plain)
         panel.set_yticks(range(len(maps.queries)), queries, fontsize=9, **plain)
         panel.xaxis.tick_top()
@@ -181,7 +181,8 @@ def heat_map(
         panel.spines[:].set_color("lightgray")
         if maps.weights.shape[1] > 1:
             panel.set_xlabel(f"head {number + 1}")
-    figure.colorbar(shown, ax=panels, label="attention weight", fraction=0.05, aspect=40, shrink=0.6)
+    (image,) = panels.flat[0].images
+    figure.colorbar(image, ax=panels, label="attention weight", fraction=0.05, aspect=40, shrink=0.6)
     figure.supylabel(rows, fontsize=10)
     figure.supxlabel(columns, fontsize=10)
     if above:
