@@ -96,7 +96,8 @@ def api() -> str:
         thing = getattr(wt, name)
         kind = "function" if not isinstance(thing, type) else "exception" if issubclass(thing, Exception) else "class"
         members = "\n   :members:" if kind == "class" and name != "Config" else ""
-        parts.append(f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: wmt_transformer.{name}{members}\n```\n")
+        name_shown = "Config()" if name == "Config" else name  # its defaults are the page of settings
+        parts.append(f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: wmt_transformer.{name_shown}{members}\n```\n")
     return "\n".join(parts)
 
 
