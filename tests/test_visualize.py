@@ -117,7 +117,9 @@ def test_a_heat_map_has_a_scale_from_0_to_1_and_says_what_rows_and_columns_are()
     figure = attention.picture(look)
     assert figure.axes[-1].get_ylim() == (0, 1) and figure.axes[-1].get_ylabel() == "attention weight"
     assert (figure.get_supylabel(), figure.get_supxlabel()) == ("target piece being written", "source pieces")
-    assert figure.get_suptitle().endswith("attention from target to source (cross-attention), layer 2 of 2")
+    assert " ".join(figure.get_suptitle().split()).endswith(
+        "attention from target to source (cross-attention), layer 2 of 2"
+    )
 
 
 # ---- Users' text means nothing
