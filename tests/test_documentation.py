@@ -53,7 +53,7 @@ def verbs() -> list[str]:
     """Returns the names of the command line's verbs."""
     found: list[str] = []
 
-    def add(run, **_) -> argparse.ArgumentParser:
+    def add(run, epilog=None, overridable=False) -> argparse.ArgumentParser:
         found.append(run.__name__.replace("_", "-"))
         return argparse.ArgumentParser()
 
