@@ -33,7 +33,7 @@ def picture(metrics_files: Sequence[Path]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), dpi=150, layout="constrained")
     losses, scores = figure.subplots(1, 2)
     runs = [(file.resolve().parent.name, read(file)) for file in metrics_files]
     measured = [key for key in SCORES for _, lines in runs if curve(lines, key)[0]]
@@ -58,7 +58,6 @@ def picture(metrics_files: Sequence[Path]) -> Figure:
         panel.grid(alpha=0.25)
         for text in panel.legend(frameon=False, fontsize=8).get_texts():
             text.set_parse_math(False)  # dollar signs in a folder's name enclose no formula
-    figure.set_dpi(150)
     return figure
 
 
