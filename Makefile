@@ -7,7 +7,7 @@ EXTRAS ?= test
 # Files that `make test-newest` runs, all of them by default.
 TESTS ?=
 
-.PHONY: help quickstart test test-all test-newest lint format ci clean
+.PHONY: help quickstart test test-all test-newest lint format docs dist ci clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,10 +44,18 @@ format: .venv/.installed-test  ## Mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/.installed-docs  ## Build the documentation, English and Chinese, into docs/_build; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -D language=en docs/en docs/_build/en
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs -D language=zh_CN docs/zh_cn docs/_build/zh_cn
+
+dist: .venv/.installed-test  ## Build the source distribution and the wheel into dist/
+	rm -rf dist
+	mkdir dist && $(BIN)/python -c "import hatchling.build as b; b.build_sdist('dist'); b.build_wheel('dist')"
+
 ci: lint test  ## What .ci/run does
 
 clean:  ## Remove the virtual environments and caches; runs/ stays
-	rm -rf .venv .venv-newest dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-newest dist build docs/_build docs/*/reference docs/*/project docs/*/notebooks .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first Python of 3.11 to 3.13 that can make a virtual environment; `make PYTHON=/path/to/python` overrides.
@@ -83,4 +91,8 @@ endef
 
 .venv/.installed-test: pyproject.toml | .venv/bin/python
 	$(call install,.venv,.[$(EXTRAS)])
+	@touch $@ .venv/.installed
+
+.venv/.installed-docs: pyproject.toml | .venv/bin/python
+	$(call install,.venv,.[docs])
 	@touch $@ .venv/.installed

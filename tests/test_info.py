@@ -3,7 +3,9 @@
 import json
 
 import jax
+import numpy as np
 from commands import params_of, refused, run
+from matplotlib import image
 
 
 def info(capsys, workdir) -> dict:
@@ -62,3 +64,21 @@ def test_the_folder_is_named_as_other_verbs_name_it_too(toy, capsys):
 
 def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     assert "holds no run" in refused(capsys, "info", tmp_path)
+
+
+def test_the_learning_curves_are_drawn_beside_the_summary(toy, tmp_path, capsys):
+    picture = tmp_path / "curves.png"
+    assert run("info", toy / "run", "--plot", picture) == 0
+    assert "12 of 12" in capsys.readouterr().out
+    pixels = np.round(image.imread(picture)[:, :, :3] * 255).astype(int)
+    blue = (pixels == [31, 119, 180]).all(axis=-1)  # matplotlib's first colour: the dev loss left, dev BLEU right
+    assert pixels.shape[1] == 1350 and all(half.any() for half in np.split(blue, 2, axis=1))
+    assert run("info", toy / "run", "--plot", tmp_path / "curves.svg") == 0
+    assert "<svg" in (tmp_path / "curves.svg").read_text("utf-8")
+
+
+def test_curves_that_cannot_be_drawn_are_one_line_and_leave_no_file(copy, tmp_path, capsys):
+    assert ".png or .svg" in refused(capsys, "info", copy, "--plot", tmp_path / "curves.pdf")
+    (copy / "metrics.jsonl").unlink()
+    assert "train first" in refused(capsys, "info", copy, "--plot", tmp_path / "curves.png")
+    assert not list(tmp_path.glob("curves*"))

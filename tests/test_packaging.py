@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "wmt_transformer"
+DESIGN = ROOT / "docs" / "en" / "design.md"
 
 # Walls beside the one-way street: a model is scored and used without a corpus, decoding without an optimiser, and what
 # stands beside the paper does not know each other.
@@ -21,13 +22,13 @@ FORBIDDEN = {("model", "data"), ("decode", "train"), *((one, other) for one in A
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def tree_of_the_readme() -> list[str]:
-    """Returns the paths below the package in the order in which README.md's tree gives them.
+def tree_of_the_design() -> list[str]:
+    """Returns the paths below the package in the order in which the tree of docs/en/design.md gives them.
 
     A folder's own `__init__.py` comes after the files that the tree gives below it.
     """
-    block = re.search(r"^```\nwmt_transformer/\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.S | re.M)
-    assert block, "README.md has no tree of wmt_transformer/"
+    block = re.search(r"^```\nwmt_transformer/\n(.*?)^```", DESIGN.read_text("utf-8"), re.S | re.M)
+    assert block, f"{DESIGN} has no tree of wmt_transformer/"
     order: list[str] = []
     folders: list[str] = []
     for line in block[1].splitlines():
@@ -50,7 +51,7 @@ def tree_of_the_readme() -> list[str]:
     return order
 
 
-PLACE = {path: place for place, path in enumerate(tree_of_the_readme())}
+PLACE = {path: place for place, path in enumerate(tree_of_the_design())}
 
 
 def imported(path: Path, only_at_module_level: bool = False) -> set[str]:
@@ -81,9 +82,9 @@ def module_path(name: str) -> str | None:
     return None
 
 
-def test_the_tree_of_the_readme_gives_every_file_once():
+def test_the_tree_of_the_design_gives_every_file_once():
     files = [str(path.relative_to(PACKAGE)) for path in MODULES]
-    order = tree_of_the_readme()
+    order = tree_of_the_design()
     assert len(order) == len(set(order))
     listed = {path for path in files if not path.endswith(("__init__.py", "__main__.py"))}
     assert listed == {path for path in order if not path.endswith("__init__.py")}
@@ -160,6 +161,7 @@ def test_the_source_distribution_holds_the_project_and_nothing_else(source_distr
         "pyproject.toml",
         "LICENSE",
         "README.md",
+        "docs",
         "Makefile",
     } <= inside
     assert not inside & {".venv", "runs", ".git", "dist"}

@@ -210,7 +210,7 @@ def test_help_lists_every_setting_with_its_value_its_range_and_its_meaning(capsy
         if not isinstance(value, tuple):
             assert f"--{section}.{field} {value}\n" in shown
     assert "Residual dropout" in shown and "0 or more\n      and below 1" in shown
-    assert all(listing._meanings(kind.__name__).keys() == kinds(kind).keys() for kind in SECTIONS.values())
+    assert all(listing.meanings(kind.__name__).keys() == kinds(kind).keys() for kind in SECTIONS.values())
 
 
 def test_a_run_goes_on_without_its_config_being_named(toy, copy, tmp_path, capsys):

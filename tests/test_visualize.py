@@ -27,7 +27,9 @@ def centre(mask: np.ndarray) -> tuple[float, float]:
 
 
 def drawn(maps: attention.Maps, path: Path, **options) -> np.ndarray:
-    attention.heat_map(maps, **options).savefig(path, dpi=150)
+    figure = attention.heat_map(maps, **options)
+    figure.axes[-1].set_visible(False)  # the scale, which has every colour
+    figure.savefig(path, dpi=150)
     return dark(path)
 
 
@@ -107,7 +109,17 @@ def test_heads_are_laid_out_near_three_to_two(heads: int, columns: int):
     # By hand: a map of 20 by 23 is 6.8 by 7.84 inches, so four in a row would be 3.5 : 1 and two by two are 0.9 : 1.
     figure = attention.heat_map(attention.Maps(["q"] * 23, ["k"] * 20, np.zeros((1, heads, 23, 20), np.float32)))
     grid = figure.axes[0].get_gridspec()
-    assert grid is not None and len(figure.axes) == heads and grid.ncols == columns
+    assert grid is not None and len(figure.axes) == heads + 1 and grid.ncols == columns
+
+
+def test_a_heat_map_has_a_scale_from_0_to_1_and_says_what_rows_and_columns_are():
+    look = attention.Look("a b", "c", {"cross": attention.Maps(["c"], ["a", "b"], np.full((2, 1, 1, 2), 0.5))})
+    figure = attention.picture(look)
+    assert figure.axes[-1].get_ylim() == (0, 1) and figure.axes[-1].get_ylabel() == "attention weight"
+    assert (figure.get_supylabel(), figure.get_supxlabel()) == ("target piece being written", "source pieces")
+    assert " ".join(figure.get_suptitle().split()).endswith(
+        "attention from target to source (cross-attention), layer 2 of 2"
+    )
 
 
 # ---- Users' text means nothing

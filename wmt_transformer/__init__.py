@@ -10,7 +10,7 @@
     wt.Parser.load("runs/parsing_craft").parse("The cat sees a dog.").tree
 
 These names are the public ones. Importing the package is fast: each brings what it needs, JAX above all, when it is
-first asked for. The rest of the package reads in the order of the tree in README.md.
+first asked for. The rest of the package reads in the order of the tree in docs/en/design.md.
 """
 
 import sys

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import AddVerb
+from wmt_transformer.cli.streams import save_picture, say
+from wmt_transformer.config import UserError
+from wmt_transformer.files import whole_bytes
 
 if TYPE_CHECKING:
     from wmt_transformer.evaluate.summary import Saved, Summary
@@ -21,14 +24,33 @@ def add(verb: AddVerb) -> None:
     where.add_argument("folder", metavar="WORKDIR", nargs="?", help="folder of the run")
     where.add_argument("--workdir", help="the same, as other verbs have it")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
+    sub.add_argument("--plot", metavar="FILE", help="draw the learning curves too: .png or .svg")
 
 
 def info(options: argparse.Namespace, overrides: list[str]) -> None:
     """Summarises a run: its config, progress, scores, checkpoints and their sizes, time, restarts."""
     from wmt_transformer.evaluate.summary import summary
 
-    found = summary(Path(options.folder or options.workdir))
+    workdir = Path(options.folder or options.workdir)
+    found = summary(workdir)
+    if options.plot:
+        plot(workdir, options.plot)
     print(json.dumps(dataclasses.asdict(found)) if options.json else screen(found))
+
+
+def plot(workdir: Path, output: str) -> None:
+    """Draws the learning curves of a run. Raises UserError where it has none, and for another kind of file."""
+    from wmt_transformer.train import metrics
+    from wmt_transformer.visualize import learning_curves
+
+    suffix, log = Path(output).suffix, workdir / metrics.FILE_NAME
+    if suffix not in (".png", ".svg"):
+        raise UserError(f"--plot {output}: write a .png or .svg picture")
+    if not log.is_file():
+        raise UserError(f"--plot: {workdir} has no {metrics.FILE_NAME}, as nothing was trained there; train first")
+    with whole_bytes(output) as out:
+        save_picture(learning_curves.picture([log]), out, suffix[1:])
+    say(f"wrote {output}")
 
 
 def screen(run: Summary) -> str:

@@ -27,8 +27,8 @@ class AddVerb(Protocol):
     ) -> argparse.ArgumentParser: ...
 
 
-def parse(arguments: list[str], add_verbs: list[Callable[[AddVerb], None]]) -> tuple[argparse.Namespace, list[str]]:
-    """Returns the options of the verb that was given (`options.run`), and the overrides after them."""
+def make_parser(add_verbs: list[Callable[[AddVerb], None]]) -> Parser:
+    """Returns the parser of the whole command line."""
     parser = Parser(
         prog="wmt-transformer",
         allow_abbrev=False,
@@ -56,6 +56,12 @@ def parse(arguments: list[str], add_verbs: list[Callable[[AddVerb], None]]) -> t
             name = action.metavar or action.dest.upper()
             if isinstance(name, str) and action.nargs != 0 and action.type is None:
                 action.type = TYPES.get(name)
+    return parser
+
+
+def parse(arguments: list[str], add_verbs: list[Callable[[AddVerb], None]]) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the options of the verb that was given (`options.run`), and the overrides after them."""
+    parser = make_parser(add_verbs)
     words, overrides = _split(arguments)
     parsed, rest = parser.parse_known_args(words)
     # Where options come before it, argparse takes a CONFIG that may be left out for left out.

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = ("encoder", "decoder", "cross", "alignment")
+WORDS = {
+    "encoder": ("self-attention of the encoder", "source piece", "source pieces that it looks at"),
+    "decoder": ("self-attention of the decoder", "target piece being written", "target pieces read so far"),
+    "cross": ("attention from target to source (cross-attention)", "target piece being written", "source pieces"),
+    "alignment": ("word alignment", "target word", "source words"),
+}
+"""What a picture calls each kind, its rows and its columns."""
 START, END = "<start>", "<end>"
 
 
@@ -127,17 +134,23 @@ def picture(look: Look, kind: str = "cross", layer: int = -1, head: int | None =
     maps = look.maps[kind]
     layers = len(maps.weights)
     sentences = {"encoder": [look.source], "decoder": [look.target]}.get(kind, [look.source, look.target])
-    name = "word alignment" if kind == "alignment" else f"{kind}, layer {range(layers)[layer] + 1} of {layers}"
-    return heat_map(maps, layer, head, "\n".join([*sentences, name]))
+    name, rows, columns = WORDS[kind]
+    name = name if kind == "alignment" else f"{name}, layer {range(layers)[layer] + 1} of {layers}"
+    return heat_map(maps, layer, head, "\n".join([*sentences, name]), rows, columns)
 
 
-def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = "") -> Figure:
+def heat_map(
+    maps: Maps, layer: int = -1, head: int | None = None, title: str = "", rows: str = "", columns: str = ""
+) -> Figure:
     """Returns a matplotlib figure: a heat map for each head of a layer, white for 0 and the darkest blue for 1.
+
+    Beside them is the scale of the colours.
 
     Args:
       layer: counted from 0, or from the last with negative numbers.
       head: the only one to draw, counted from 0; None draws all.
       title: the text above everything; lines that are too long are broken.
+      rows, columns: what the queries and the keys are.
     """
     from matplotlib.figure import Figure
 
@@ -149,16 +162,17 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
         return abs(math.log(columns**2 * width / (len(numbers) * height) / 1.5))
 
     # As near to 3 : 2 as possible without an empty cell, so that labels are legible on a page.
-    columns = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=distance)
-    rows = len(numbers) // columns
-    size = max(columns * width, 4.0), max(rows * height, 2.5)
+    across = min((n for n in range(1, len(numbers) + 1) if len(numbers) % n == 0), key=distance)
+    down = len(numbers) // across
+    size = max(across * width, 4.0) + 0.6, max(down * height, 2.5)  # 0.6 inch for the scale
     letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
     above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(visible(line), letters))
     figure = Figure(figsize=(size[0], size[1] + 0.2 * len(above.splitlines())), layout="constrained")
     queries, keys = ([visible(name) for name in names] for names in (maps.queries, maps.keys))
     # Dollar signs in a text enclose no formula.
     plain: dict[str, Any] = {"fontfamily": families("".join([*queries, *keys, above])), "parse_math": False}
-    for number, panel in zip(numbers, figure.subplots(rows, columns, squeeze=False).flat, strict=True):
+    panels = figure.subplots(down, across, squeeze=False)
+    for number, panel in zip(numbers, panels.flat, strict=True):
         panel.imshow(maps.weights[layer, number], cmap="Blues", vmin=0.0, vmax=1.0)
         panel.set_xticks(range(len(maps.keys)), keys, rotation=90, fontsize=9, **plain)
         panel.set_yticks(range(len(maps.queries)), queries, fontsize=9, **plain)
@@ -167,6 +181,10 @@ def heat_map(maps: Maps, layer: int = -1, head: int | None = None, title: str = 
         panel.spines[:].set_color("lightgray")
         if maps.weights.shape[1] > 1:
             panel.set_xlabel(f"head {number + 1}")
+    (image,) = panels.flat[0].images
+    figure.colorbar(image, ax=panels, label="attention weight", fraction=0.05, aspect=40, shrink=0.6)
+    figure.supylabel(rows, fontsize=10)
+    figure.supxlabel(columns, fontsize=10)
     if above:
         figure.suptitle(above, fontsize=11, **plain)
     # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens.
