@@ -52,7 +52,7 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_code_0(small: Path):
 
     def in_flight() -> float:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
-            return float(re.findall(r"in_flight (\S+)", reply.read().decode())[0]) - 1
+            return float(re.findall(r"(?m)^\w*in_flight (\S+)", reply.read().decode())[0]) - 1
 
     for _ in range(500):  # some may be answered already
         if in_flight() >= 8:

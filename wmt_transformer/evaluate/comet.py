@@ -7,6 +7,7 @@ two gigabytes.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
@@ -37,8 +38,7 @@ def with_comet(
     Raises UserError where the package is not there or the numbers of lines differ.
     """
     check_installed()
-    import comet  # pyright: ignore[reportMissingImports]
-    import torch
+    torch, comet = importlib.import_module("torch"), importlib.import_module("comet")
 
     if len(sources) != len(hypotheses):
         raise UserError(

@@ -7,6 +7,7 @@ run trains on those that are ready. Most of a compilation is XLA's and holds no 
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -57,7 +58,8 @@ class Programs:
 
     def __call__(self, state: Any, batch: Batch) -> Any:
         begin = time.monotonic()
-        program, _, _ = self._made[Shape(*batch.source.shape, batch.target.shape[1])].result()
+        (rows, source), target = batch.source.shape, batch.target.shape[1]
+        program, _, _ = self._made[Shape(rows, source, target)].result()
         self._waited += time.monotonic() - begin
         return program(state, batch)
 
@@ -69,7 +71,7 @@ class Programs:
     def so_far(self) -> Compilations:
         """Returns what compiling took until now."""
         ready = [one.result() for one in self._made.values() if one.done() and not (one.cancelled() or one.exception())]
-        seconds, found = sum(took for _, took, _ in ready), sum(cached for _, _, cached in ready)
+        seconds, found = math.fsum(took for _, took, _ in ready), sum(cached for _, _, cached in ready)
         return Compilations(len(ready), seconds, found, self._waited)
 
     def _compile(self, shape: Shape) -> tuple[Any, float, bool]:
