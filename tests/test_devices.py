@@ -75,29 +75,24 @@ def test_a_run_goes_on_with_another_determinism(toy, copy):
 def test_a_device_memory_that_is_too_small_is_one_line_and_leaves_the_run_as_it_was(
     toy, tmp_path, capsys, monkeypatch, at
 ):
-    workdir, made = tmp_path / "w", loop.make_train_step
+    workdir, call, calls = tmp_path / "w", loop.Programs.__call__, []
     arguments = ["train", toy / "toy.py", "--workdir", workdir]
 
-    def too_small(*settings: Any) -> Any:
-        real, calls = made(*settings), []
+    def too_small(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == at:
+            raise jax.errors.JaxRuntimeError(
+                "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 13421772800 bytes.\nmore lines"
+            )
+        return call(*arguments)
 
-        def step(*arguments: Any) -> Any:
-            calls.append(1)
-            if len(calls) == at:
-                raise jax.errors.JaxRuntimeError(
-                    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 13421772800 bytes.\nmore lines"
-                )
-            return real(*arguments)
-
-        return step
-
-    monkeypatch.setattr(loop, "make_train_step", too_small)
+    monkeypatch.setattr(loop.Programs, "__call__", too_small)
     said = refused(capsys, *arguments)
     assert "out of device memory" in said and "12.5 GiB" in said and jax.devices()[0].device_kind in said
     for setting in ("--model.remat True", "--train.accumulation 2", "--data.target_tokens 128"):
         assert setting in said
     assert checkpoint.steps(workdir) == [step for step in (3,) if step < at]
-    monkeypatch.setattr(loop, "make_train_step", made)
+    monkeypatch.setattr(loop.Programs, "__call__", call)
     assert run(*arguments) == 0
     assert_same(params_of(workdir, 12), params_of(toy / "run", 12))
 
@@ -106,7 +101,7 @@ def test_another_failure_of_xla_is_not_taken_for_memory(toy, tmp_path, monkeypat
     def broken(*_: Any) -> Any:
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(loop, "make_train_step", lambda *_: broken)
+    monkeypatch.setattr(loop.Programs, "__call__", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         run("train", toy / "toy.py", "--workdir", tmp_path / "w")
 
