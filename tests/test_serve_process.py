@@ -48,7 +48,7 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_code_0(small: Path):
         r"ready after .* programs, [\d,]+ MB of memory\n", said[-1]
     ), said
     port = int(re.findall(r"127\.0\.0\.1:(\d+)", said[-1])[0])
-    connections = [post(port, TEXT) for _ in range(16)]
+    connections = [post(port, TEXT) for _ in range(12)]  # less than --max-waiting, 2,000 lines
 
     def in_flight() -> float:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
