@@ -37,7 +37,9 @@ def post(port: int, text: str) -> socket.socket:
 
 def test_sigterm_answers_what_was_accepted_and_ends_with_code_0(small: Path):
     command = [sys.executable, "-m", "wmt_transformer", "serve", "--workdir", str(small), "--port", "0"]
-    process = subprocess.Popen([*command, "--beam-size", "1"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--beam-size", "1", "--max-waiting", "100000"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     said: list[str] = []
     for line in process.stderr:
@@ -48,7 +50,7 @@ def test_sigterm_answers_what_was_accepted_and_ends_with_code_0(small: Path):
         r"ready after .* programs, [\d,]+ MB of memory\n", said[-1]
     ), said
     port = int(re.findall(r"127\.0\.0\.1:(\d+)", said[-1])[0])
-    connections = [post(port, TEXT) for _ in range(12)]  # less than --max-waiting, 2,000 lines
+    connections = [post(port, TEXT) for _ in range(16)]
 
     def in_flight() -> float:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as reply:
