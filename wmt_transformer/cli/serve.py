@@ -53,10 +53,10 @@ def serve(options: argparse.Namespace, overrides: list[str]) -> None:
         raise UserError(
             f"serve needs the package {missing}, which is not installed; pip install 'wmt-transformer[serve]'"
         ) from None
-    listening = server.bound(options.host, options.port)
-    found, metrics = directions.load(workdirs, options.compute_dtype, say), Metrics()
-    batcher = Batcher(found, metrics, options.beam_size, options.alpha, options.max_waiting)
-    for one in found:
-        batcher.request(one.translator, False)  # settings out of range are an error here, not in a thread
-    limits = Limits(characters=options.max_characters, texts=options.max_texts, seconds=float(options.timeout))
-    server.serve(listening, found, batcher, metrics, limits, options.origins, say)
+    with server.bound(options.host, options.port) as listening:
+        found, metrics = directions.load(workdirs, options.compute_dtype, say), Metrics()
+        batcher = Batcher(found, metrics, options.beam_size, options.alpha, options.max_waiting)
+        for one in found:
+            batcher.request(one.translator, False)  # settings out of range are an error here, not in a thread
+        limits = Limits(characters=options.max_characters, texts=options.max_texts, seconds=float(options.timeout))
+        server.serve(listening, found, batcher, metrics, limits, options.origins, say)

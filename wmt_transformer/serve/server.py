@@ -6,6 +6,7 @@ when every program is compiled. SIGTERM closes the door, answers what was accept
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -33,10 +34,12 @@ def bound(host: str, port: int) -> socket.socket:
         raise UserError(f"port {port}: ports are 0 to 65535; choose another --port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind, protocol)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        found.listen(1024)
+        with contextlib.ExitStack() as closed:
+            found = closed.enter_context(socket.socket(family, kind, protocol))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(1024)
+            closed.pop_all()
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot listen at {host}, port {port}: {reason}; choose another --host or --port") from None
