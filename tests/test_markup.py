@@ -51,6 +51,47 @@ def test_what_is_no_text_stays_letter_by_letter():
     assert translated(page) == page
 
 
+FRAGMENTS = [
+    "<P Class=a >",
+    "</P >",
+    "<DIV>",
+    "</Div\n>",
+    "<br>",
+    "<BR translate='no'/>",
+    "<hr translate=no>",
+    "<B>",
+    "</b >",
+]
+FRAGMENTS += [
+    "<!-- a <b> -->",
+    "</>",
+    "<?php a ?>",
+    "<!x>",
+    "<![CDATA[a]]>",
+    "<pre>a &amp 1 &LT; &#65 </PRE>",
+    "&nbsp",
+    "&amp;",
+]
+FRAGMENTS += [
+    "<script>a < b && '</x>'</Script>",
+    "<p translate=no>Stay &copy <p>x</p></p>",
+    "1 < 2",
+    "\r\n",
+    "&#8364;",
+    "<textarea>a</textarea>",
+]
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=12))
+def test_a_page_without_text_to_translate_comes_back_as_it_is(fragments: list[str]):
+    page = "".join(fragments)
+    assert translated(page) == page
+
+
+def test_an_element_without_end_tag_does_not_stop_translation():
+    assert translated("<br translate=no>The old dog sees a bird.", PASSIVE).endswith(PASSIVE.text)
+
+
 @given(st.lists(st.sampled_from(["Go. ", "He went. ", "\n", "\t", "Mr. ", "a", "!", "\r\n", "。", "12", '"Yes."'])))
 def test_sentences_put_together_are_the_text(pieces: list[str]):
     text = "".join(pieces)

@@ -23,6 +23,9 @@ INLINE = re.compile(
     "a|abbr|b|bdi|bdo|big|cite|data|del|dfn|em|font|i|img|ins|label|mark|q|s|small|span|strong|sub|sup|time|tt|u|var|wbr"
 )
 VOID = {"img", "wbr"}
+"""Those that have no end tag."""
+EMPTY = VOID | {"area", "base", "br", "col", "embed", "hr", "input", "link", "meta", "source", "track"}
+"""All elements of HTML that have none."""
 KEPT = {"code", "kbd", "math", "pre", "samp", "script", "style", "svg", "textarea"}
 """Elements that are not translated."""
 
@@ -52,6 +55,8 @@ class Block:
     """Text with inline tags."""
 
     def __init__(self) -> None:
+        self.raw = ""
+        """As it stands in the page."""
         self.text = ""
         self.tags: list[Tag] = []
         self.translations: list[Translation] = []
@@ -79,7 +84,9 @@ class Block:
         return (min(inside), max(inside) + 1) if inside else (after, after)
 
     def joined(self) -> str:
-        """Returns the block with translations in place of its sentences."""
+        """Returns the block with translations in place of its sentences; one without any as it is."""
+        if not self._cut.sentences:
+            return self.raw
         out, read, written = [], 0, 0
         sentences = zip(self._cut.sentences, self._cut.between, self._inside, self.translations, strict=False)
         for one, between, (first, last), translation in sentences:
@@ -106,10 +113,11 @@ class Block:
 
 def parse(text: str) -> list[str | Block]:
     """Returns the parts of a page: what stays as it is, and blocks of text."""
-    parser = _Parser()
-    parser.feed(text)
-    parser.close()
-    return parser.parts
+    page, found = _Page(), [(0, "other", "", False), *_Reader(text).found]
+    ends = [*(start for start, *_ in found[1:]), len(text)]
+    for (start, kind, name, untranslated), end in zip(found, ends, strict=True):
+        page.add(text[start:end], kind, name, untranslated)
+    return page.parts
 
 
 def joined(parts: Sequence[str | Block]) -> str:
@@ -213,79 +221,89 @@ def _written(elements: Sequence[Element], text: str, start: int, end: int) -> It
     yield _escaped(text[start:end])
 
 
-class _Parser(HTMLParser):
-    """Keeps every letter of a page, as text of blocks or as it is."""
+class _Reader(HTMLParser):
+    """Notes what a page consists of, and where each part begins: it ends where the next one does."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self._lines = [0, *(found.end() for found in re.finditer("\n", page))]
+        self.found: list[tuple[int, str, str, bool]] = []
+        """Place, kind, name of a tag, and whether it says that its content is not to be translated."""
+        self.feed(page)
+        self.close()
+
+    def _note(self, kind: str, name: str = "", untranslated: bool = False) -> None:
+        line, column = self.getpos()
+        self.found.append((self._lines[line - 1] + column, kind, name, untranslated))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note("start", tag, tag in KEPT or ("translate", "no") in attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note("alone", tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._note("end", tag)
+
+    def handle_data(self, data: str) -> None:
+        self._note("text")
+
+    def handle_entityref(self, name: str) -> None:
+        self._note("text")
+
+    def handle_charref(self, name: str) -> None:
+        self._note("text")
+
+    def handle_comment(self, data: str) -> None:
+        self._note("other")
+
+    def handle_decl(self, decl: str) -> None:
+        self._note("other")
+
+    def unknown_decl(self, data: str) -> None:
+        self._note("other")
+
+    def handle_pi(self, data: str) -> None:
+        self._note("other")
+
+
+class _Page:
+    """The parts of a page, as they come: text of blocks, or what stays as it is."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=False)
         self.parts: list[str | Block] = []
         self._kept: list[str] = []  # open elements that are not translated
 
-    def _raw(self, text: str) -> None:
-        if self.parts and isinstance(self.parts[-1], str):
-            self.parts[-1] += text
+    def add(self, raw: str, kind: str, name: str, untranslated: bool) -> None:
+        """Adds what stands in the page as `raw`."""
+        if self._kept:
+            if kind == "start" and name == self._kept[0]:
+                self._kept.append(name)
+            elif kind == "end" and name == self._kept[0]:
+                self._kept.pop()
+            self._raw(raw)
+        elif kind == "start" and untranslated and name not in EMPTY:
+            self._kept.append(name)
+            self._raw(raw)
+        elif kind == "text":
+            block = self._block(raw)
+            block.text += html.unescape(raw)
+        elif kind != "other" and INLINE.fullmatch(name) and (kind != "alone" or name in VOID):
+            block = self._block(raw)
+            block.tags.append(Tag(len(block.text), name, kind == "end", raw))
         else:
-            self.parts.append(text)
+            self._raw(raw)
 
-    def _text(self, text: str) -> None:
-        self._block().text += text
+    def _raw(self, raw: str) -> None:
+        if self.parts and isinstance(self.parts[-1], str):
+            self.parts[-1] += raw
+        else:
+            self.parts.append(raw)
 
-    def _block(self) -> Block:
+    def _block(self, raw: str) -> Block:
         if not (self.parts and isinstance(self.parts[-1], Block)):
             self.parts.append(Block())
         block = self.parts[-1]
         assert isinstance(block, Block)
+        block.raw += raw
         return block
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        raw = self.get_starttag_text() or ""
-        untranslated = tag in KEPT or ("translate", "no") in attrs
-        if self._kept or (untranslated and tag not in VOID):
-            self._kept += [tag] if not self._kept or tag == self._kept[0] else []
-            self._raw(raw)
-        elif INLINE.fullmatch(tag):
-            block = self._block()
-            block.tags.append(Tag(len(block.text), tag, False, raw))
-        else:
-            self._raw(raw)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        raw = self.get_starttag_text() or ""
-        if tag in VOID and not self._kept:
-            block = self._block()
-            block.tags.append(Tag(len(block.text), tag, False, raw))
-        else:
-            self._raw(raw)
-
-    def handle_endtag(self, tag: str) -> None:
-        raw = f"</{tag}>"
-        if self._kept:
-            self._raw(raw)
-            if tag == self._kept[-1]:
-                self._kept.pop()
-        elif INLINE.fullmatch(tag):
-            block = self._block()
-            block.tags.append(Tag(len(block.text), tag, True, raw))
-        else:
-            self._raw(raw)
-
-    def handle_data(self, data: str) -> None:
-        self._raw(data) if self._kept else self._text(data)
-
-    def handle_entityref(self, name: str) -> None:
-        self._raw(f"&{name};") if self._kept else self._text(html.unescape(f"&{name};"))
-
-    def handle_charref(self, name: str) -> None:
-        self._raw(f"&#{name};") if self._kept else self._text(html.unescape(f"&#{name};"))
-
-    def handle_comment(self, data: str) -> None:
-        self._raw(f"<!--{data}-->")
-
-    def handle_decl(self, decl: str) -> None:
-        self._raw(f"<!{decl}>")
-
-    def unknown_decl(self, data: str) -> None:
-        self._raw(f"<![{data}]>")
-
-    def handle_pi(self, data: str) -> None:
-        self._raw(f"<?{data}>")
