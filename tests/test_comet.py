@@ -66,9 +66,19 @@ def test_a_run_is_judged_with_the_sources_of_its_split(judged, toy, capsys):
     assert all(row["src"] and row["ref"] for row in rows)
 
 
+def test_a_model_that_is_not_there_is_refused_before_anything_is_translated(judged, toy, capsys, monkeypatch):
+    def missing(name: str) -> str:
+        raise KeyError(f"Model '{name}' not supported by COMET.")
+
+    monkeypatch.setattr(sys.modules["comet"], "download_model", missing)
+    said = refused(capsys, "evaluate", "--workdir", toy / "run", "--split", "dev", "--comet", "nobody/none")
+    assert "not supported by COMET" in said and "nobody/none" in said
+
+
 def test_comet_without_its_package_or_its_sources_is_refused(judged, files, monkeypatch, tmp_path, capsys):
     without = [one for one in files if "sources" not in str(one)]
     assert "give --sources FILE" in refused(capsys, "evaluate", *without, "--comet")
+    assert "--sources is for --comet" in refused(capsys, "evaluate", *files)
     (tmp_path / "sources").write_text("a cat\n")
     assert "1 source for 2 translations" in refused(capsys, "evaluate", *files, "--comet")
     monkeypatch.delitem(sys.modules, "comet")

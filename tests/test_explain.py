@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -470,4 +471,17 @@ def test_runs_that_a_page_cannot_compute_are_refused_in_one_line(toy, tmp_path, 
     output = tmp_path / "page.html"
     line = refused(capsys, "explain", "--workdir", toy / "run", "--output", output)
     assert "parameters, and a page holds at most 100" in line and not output.exists()
-    assert "no run" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output) or not output.exists()
+    assert "config.json" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output)
+    assert not output.exists()
+
+
+def test_a_page_may_be_without_the_text_of_its_corpus(toy, tmp_path, capsys):
+    sizes = {}
+    for option in ((), ("--no-text",)):
+        output = tmp_path / f"{len(option)}.html"
+        assert run("explain", "--workdir", toy / "run", "--output", output, *option) == 0
+        sizes[option] = output.read_text("utf-8")
+    sources = (toy / "run" / "data" / "dev.en").read_text("utf-8").splitlines()
+    found = [[line for line in sources if line in page] for page in sizes.values()]
+    assert found[0] and not found[1]
+    assert [len(re.findall(r'id="sample"[^>]*></', page)) for page in sizes.values()] == [0, 1]

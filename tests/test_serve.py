@@ -246,6 +246,7 @@ def test_other_mistakes_are_json_too(server: Running):
     assert server.ask("/translate", b"[1]")[:2] == (400, {"error": "Invalid JSON format"})
     assert server.ask("/translate", b"{" * 100_000)[:2] == (400, {"error": "Invalid JSON format"})
     assert server.ask("/translate", b'{"q": "\\ud800", "source": "de", "target": "en"}')[0] == 400
+    assert server.ask("/v2/translate", b'{"text": ["\\ud800"], "target_lang": "EN"}')[0] == 400
     assert server.ask("/translate", b"x" * (3 << 20))[0] == 413
     assert server.ask("/nothing")[:2] == (404, {"error": "Not Found"})
     status, reply, headers = server.ask("/detect")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.config import UserError
 from wmt_transformer.files import whole_bytes
@@ -17,7 +17,7 @@ def add(verb: AddVerb) -> None:
     """Adds the verb to the command line."""
     sub = verb(attention)
     sub.add_argument("--workdir", required=True, help="folder of the run")
-    sub.add_argument("--checkpoint", help="average, best, latest, or a step (default: the average, else the best)")
+    sub.add_argument("--checkpoint", help=CHECKPOINT)
     sub.add_argument("--source", metavar="TEXT", help="a sentence in the source language")
     sub.add_argument("--target", metavar="TEXT", help="its translation (default: the run's own)")
     sub.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import say
 
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
@@ -21,7 +21,7 @@ def add(verb: AddVerb) -> None:
     for run in (generate, predict_next):
         sub = verb(run)
         sub.add_argument("--workdir", required=True, help="folder of the run")
-        sub.add_argument("--checkpoint", help="average, best, latest, or a step (default: the average, else the best)")
+        sub.add_argument("--checkpoint", help=CHECKPOINT)
         sub.add_argument("--prompt", metavar="TEXT", default="", help="the text to continue")
         sub.add_argument("--source", metavar="TEXT", help="the sentence to translate, for a translation run")
         sub.add_argument(

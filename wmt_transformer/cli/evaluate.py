@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import say
-from wmt_transformer.cli.translate import CHECKPOINT, add_search
+from wmt_transformer.cli.translate import add_search
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import is_language_model, run_config
 from wmt_transformer.files import may_write, whole_file
@@ -67,6 +67,8 @@ def add(verb: AddVerb) -> None:
 def evaluate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Scores a split translated, parsed or predicted by a run, or files of translations, which are then compared."""
     files = options.hypotheses, options.references
+    if options.sources and not (options.comet and options.hypotheses):
+        raise UserError("--sources is for --comet with --hypotheses; leave it out")
     if options.workdir and any(files):
         raise UserError("give either --workdir or --hypotheses and --references, not both")
     if options.workdir and is_language_model(run_config(Path(options.workdir))):
@@ -99,14 +101,13 @@ def _evaluate_run(options: argparse.Namespace) -> None:
     about = description(workdir, options.checkpoint, split, decoding)
     if options.compound_split:
         bleu.check_compound_split(about["target"])
-    if options.comet:
-        comet.check_installed()
+    if options.comet and about["target"] == "tree":
+        raise UserError(f"--comet is for translations, and {workdir} parses; leave it out")
+    judge = comet.Judge.load(options.comet) if options.comet else None
     scores, lines = split_scores(workdir, options.checkpoint, split, decoding, say)
-    if options.comet:
-        if isinstance(scores, TreeScores):
-            raise UserError(f"--comet is for translations, and {workdir} parses; leave it out")
+    if judge and not isinstance(scores, TreeScores):
         sources, references = zip(*pairs_of(workdir, split), strict=True)
-        scores = comet.with_comet(scores, sources, lines, references, options.comet)
+        scores = judge.added(scores, sources, lines, references)
     say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     paper = papers_scores(run_config(workdir), split)
     print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper), flush=True)
@@ -146,7 +147,8 @@ def _evaluate_files(options: argparse.Namespace) -> None:
         return
     scores = bleu.score(systems[0][1], references, language=options.language)
     if options.comet:
-        scores = comet.with_comet(scores, list(read_lines(options.sources)), systems[0][1], references, options.comet)
+        judge = comet.Judge.load(options.comet)
+        scores = judge.added(scores, list(read_lines(options.sources)), systems[0][1], references)
     print(json.dumps(scores.report()) if options.json else table(scores))
 
 

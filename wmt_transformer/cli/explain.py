@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wmt_transformer.cli.parser import AddVerb
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb
 from wmt_transformer.cli.streams import say
 from wmt_transformer.files import whole_file
 
@@ -14,8 +14,9 @@ def add(verb: AddVerb) -> None:
     """Adds the verb to the command line."""
     sub = verb(explain)
     sub.add_argument("--workdir", required=True, help="folder of the run")
-    sub.add_argument("--checkpoint", help="average, best, latest, or a step (default: the average, else the best)")
+    sub.add_argument("--checkpoint", help=CHECKPOINT)
     sub.add_argument("--output", metavar="FILE", required=True, help="the page, one .html file that needs nothing else")
+    sub.add_argument("--no-text", action="store_true", help="without the corpus: no examples, no Markov chain")
     sub.add_argument(
         "--language", choices=("en", "zh"), default="en", help="in which it opens; the reader may switch (default: en)"
     )
@@ -28,7 +29,7 @@ def explain(options: argparse.Namespace, overrides: list[str]) -> None:
 
     with whole_file(options.output) as out:
         run = runs.load(Path(options.workdir), options.checkpoint, warn=say)
-        page = document.html(run, Path(options.workdir) / "data", options.language)
+        page = document.html(run, None if options.no_text else Path(options.workdir) / "data", options.language)
         out.write(page)
     searching = run.config.decode
     if searching.beta or searching.min_length or searching.max_length is not None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.cli.parser import AddVerb
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb
 from wmt_transformer.cli.streams import say
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import run_config
@@ -15,7 +15,6 @@ from wmt_transformer.files import whole_file
 
 def add(verb: AddVerb) -> None:
     """Adds the verbs to the command line."""
-    checkpoint_help = "average, best, latest, or a step (default: the average where there is one, else the best)"
     sub = verb(import_marian)
     sub.add_argument("folder", metavar="FOLDER", help="a Marian model as transformers saves it, such as opus-mt-en-de")
     sub.add_argument("--workdir", required=True, help="folder of the run to write, whole or not at all")
@@ -24,7 +23,7 @@ def add(verb: AddVerb) -> None:
         sub = verb(run)
         sub.add_argument("--workdir", required=True, help="folder of the run")
         sub.add_argument("--output", metavar="FOLDER", required=True, help="folder to write, whole or not at all")
-        sub.add_argument("--checkpoint", help=checkpoint_help)
+        sub.add_argument("--checkpoint", help=CHECKPOINT)
     kinds = ("float32", "float16", "int8")
     sub.add_argument("--quantization", choices=kinds, default=kinds[0], help="of the weights (default: %(default)s)")
     sub = verb(export_onnx)
@@ -33,13 +32,13 @@ def add(verb: AddVerb) -> None:
     sub.add_argument(
         "--precision", choices=kinds, nargs="+", default=kinds, help="of the matrices (default: all three)"
     )
-    sub.add_argument("--checkpoint", help=checkpoint_help)
+    sub.add_argument("--checkpoint", help=CHECKPOINT)
 
     sub = verb(export_embeddings)
     sub.add_argument("--workdir", required=True, help="folder of the run")
     sub.add_argument("--output", metavar="FILE", required=True, help="file to write, whole or not at all")
     sub.add_argument("--side", choices=("target", "source"), default="target", help="where these have a table each")
-    sub.add_argument("--checkpoint", help=checkpoint_help)
+    sub.add_argument("--checkpoint", help=CHECKPOINT)
 
 
 def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.config import UserError
 from wmt_transformer.files import whole_file
@@ -23,9 +23,7 @@ def add(verb: AddVerb) -> None:
     sub = verb(parse)
     sub.add_argument("text", metavar="TEXT", nargs="*", help="sentences (default: read standard input)")
     sub.add_argument("--workdir", required=True, help="folder of a run that was trained on a treebank")
-    sub.add_argument(
-        "--checkpoint", help="average, best, latest, or a step (default: the average where there is one, else the best)"
-    )
+    sub.add_argument("--checkpoint", help=CHECKPOINT)
     sub.add_argument("--tokenized", action="store_true", help="words are separated by spaces already, as in treebanks")
     sub.add_argument("--beam-size", type=positive, help="hypotheses kept (default: the config's; 1 is greedy)")
     sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: the config's)")

@@ -13,6 +13,9 @@ from wmt_transformer.cli.streams import mounted
 from wmt_transformer.config import Config, UserError
 from wmt_transformer.experiment import load
 
+CHECKPOINT = "average, best, latest, or a step (default: the average where there is one, else the best)"
+"""The help of --checkpoint."""
+
 
 @runtime_checkable
 class AddVerb(Protocol):

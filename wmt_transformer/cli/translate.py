@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from wmt_transformer.cli.parser import AddVerb, positive
+from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
 from wmt_transformer.config import ComputeDtype, UserError
 from wmt_transformer.files import whole_file
@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # they bring JAX, which `--help` should not wait for
     from wmt_transformer.decode.lines import Translation
     from wmt_transformer.decode.sampling import Sample
 
-CHECKPOINT = "average, best, latest, or a step (default: the average where there is one, else the best)"
 SEVERAL = "; give it more than once for an ensemble"
 SCORED_AT_ONCE = 4096
 """Pairs that `score` reads before it prints."""

@@ -69,11 +69,7 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
 
     Raises UserError when the numbers of lines differ or there are none.
     """
-    if len(hypotheses) != len(references):
-        raise UserError(
-            f"there are {number_of(len(hypotheses), 'translation')} for {number_of(len(references), 'reference')}; "
-            "line n of one must belong to line n of the other"
-        )
+    check_lines(hypotheses, "translation", references, "reference")
     if not hypotheses:
         raise UserError("there is nothing to score: translations and references are empty")
     compared: list[Any] = []
@@ -88,6 +84,15 @@ def score(hypotheses: Sequence[str], references: Sequence[str], language: str) -
         split = multi_bleu(split_compounds(output), split_compounds(expected), "de+split-hyphens")
     tokenized = *multi_bleu(output, expected, language), *multi_bleu(output, expected, language, lowercase=True)
     return Scores(*[*compared, *tokenized, *split])
+
+
+def check_lines(lines: Sequence[str], kind: str, others: Sequence[str], their_kind: str) -> None:
+    """Raises UserError where there are not as many lines of one kind as of the other."""
+    if len(lines) != len(others):
+        raise UserError(
+            f"there are {number_of(len(lines), kind)} for {number_of(len(others), their_kind)}; line n of one must "
+            "belong to line n of the other"
+        )
 
 
 def metrics(language: str) -> dict[str, Any]:

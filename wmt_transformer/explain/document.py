@@ -46,13 +46,15 @@ SAMPLE = 60_000
 """Tokens of the training text that the page counts its Markov chain from, 160 kB of text."""
 
 
-def html(run: runs.Run, folder: Path, language: str = "en", sample: int = SAMPLE) -> str:
-    """Returns the page of a run whose data, if it has them, are in `folder`; it opens in `language`, en or zh.
+def html(run: runs.Run, folder: Path | None, language: str = "en", sample: int = SAMPLE) -> str:
+    """Returns the page of a run, which opens in `language`, en or zh.
+
+    Its examples, and the text of its Markov chain, are of the run's data in `folder`; None: it has none.
 
     Raises UserError for a run that is too large for a page, or that the page's JavaScript cannot compute.
     """
     tensors, numbers = weights.packed(weights.rounded(run.params))
-    examples, tokens = _text(run.config, folder, sample)
+    examples, tokens = ([], []) if folder is None else _text(run.config, folder, sample)
     model = runs.sized(run.config.model, run.params, run.vocabulary)
     described = {
         "origin": run.origin,

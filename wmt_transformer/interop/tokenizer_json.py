@@ -15,8 +15,8 @@ from typing import Any
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.vocabulary import Vocabulary, read_model
-from wmt_transformer.data.vocabulary_files import OURS, load_vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.interop.marian_folder import Json
 from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
@@ -34,7 +34,7 @@ def tokenizer_json(data: Path) -> Json:
     normalisation of its own, or one for each language.
     """
     words = load_vocabulary(data)
-    if reason := _why_not(words, data):
+    if reason := _why_not(words):
         raise UserError(f"tokenizer.json, as transformers.js reads it, cannot represent this vocabulary: {reason}")
     names = {token: name for name, token in words.ids().items()}
     return {
@@ -78,7 +78,7 @@ def tokenizer_json(data: Path) -> Json:
             "byte_fallback": True,
             "ignore_merges": False,
             "vocab": words.ids(),
-            "merges": _merges(data),
+            "merges": _merges(words),
         },
     }
 
@@ -102,11 +102,11 @@ def tokenizer_config(source: str, target: str, longest: int) -> Json:
     }
 
 
-def _why_not(words: Vocabulary, data: Path) -> str:
+def _why_not(words: Vocabulary) -> str:
     """Returns why tokenizer.json cannot be this vocabulary, or nothing."""
     if isinstance(words, MarianVocabulary):
         return "it was imported from Marian, with a SentencePiece model and a normalisation for each language"
-    model = _model(data)
+    model = _model(words)
     kind, rules = model.trainer_spec.model_type, model.normalizer_spec
     if kind not in (_BPE, _CHAR):
         return f"it is {_KINDS[kind]} (data.vocabulary_model), where there are byte pairs (bpe) and characters (char)"
@@ -117,9 +117,9 @@ def _why_not(words: Vocabulary, data: Path) -> str:
     return ""
 
 
-def _merges(data: Path) -> list[list[str]]:
+def _merges(words: Vocabulary) -> list[list[str]]:
     """Returns the pairs of pieces that are merged, those of the best rank first."""
-    model = _model(data)
+    model = _model(words)
     if model.trainer_spec.model_type == _CHAR:
         return []
     normal = {one.piece: one.score for one in model.pieces if one.type == one.NORMAL}
@@ -130,10 +130,10 @@ def _merges(data: Path) -> list[list[str]]:
     return [pair for _, pair in sorted(found, key=lambda one: -one[0])]
 
 
-def _model(data: Path) -> Any:
+def _model(words: Vocabulary) -> Any:
     from sentencepiece.sentencepiece_model_pb2 import ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 
-    return ModelProto.FromString(read_model(data / OURS)[0])
+    return ModelProto.FromString(words.serialized())
 
 
 def _tags(words: Vocabulary) -> list[str]:

@@ -38,6 +38,11 @@ async def fields(request: Request, most: int) -> dict[str, Any]:
     return found
 
 
+def is_text(given: Any) -> bool:
+    """Tells whether a field is a text: JSON may also write half a surrogate pair, which is none."""
+    return isinstance(given, str) and not any("\ud800" <= letter <= "\udfff" for letter in given)
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
         found = json.loads(body)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wmt_transformer.serve.answering import answered
-from wmt_transformer.serve.body import fields
+from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.directions import name
 from wmt_transformer.serve.failures import Refused
 from wmt_transformer.serve.libretranslate import direction
@@ -33,7 +33,7 @@ async def translate(request: Request) -> Response:
     given = await fields(request, service.limits.body)
     texts = given.get("text")
     texts = [texts] if isinstance(texts, str) else texts
-    if not (isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)):
+    if not (isinstance(texts, list) and texts and all(map(is_text, texts))):
         raise Refused(400, "Parameter 'text' not specified.")
     if len(texts) > MOST_TEXTS or any(len(text) > service.limits.characters for text in texts):
         raise Refused(413, f"Request entity too large: at most {MOST_TEXTS} texts of {service.limits.characters}")

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wmt_transformer.serve.answering import answered
-from wmt_transformer.serve.body import fields
+from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.detection import Detected
 from wmt_transformer.serve.directions import Direction, name
 from wmt_transformer.serve.failures import Refused
@@ -121,14 +121,12 @@ def _texts(given: Any, service: Service) -> list[str]:
     if len(texts) > most:
         raise Refused(400, f"Invalid request: request ({len(texts)}) exceeds text limit ({most})")
     for text in texts:
-        if not isinstance(text, str):
+        if not is_text(text):
             raise Refused(400, "Invalid request: q parameter is not a text")
         if len(text) > service.limits.characters:
             raise Refused(
                 400, f"Invalid request: request ({len(text)}) exceeds text limit ({service.limits.characters})"
             )
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise Refused(400, "Invalid request: q parameter is not a text: it has half a surrogate pair")
     return texts
 
 

@@ -81,10 +81,10 @@ def train(
         state, said = starting_state(config, checkpoints, model, update, mesh, prepared.vocabulary)
         first = now = saved = int(state.step)
         trained, parameters = count(state.params, settings.freeze)
-        shapes = batches.shapes_from(first, settings.steps)
-        step = Programs(make_train_step(model, update, settings, mesh), state, shapes, mesh)
         dev = Development(config, prepared, make_eval_step(model, mesh), mesh, evaluate)
         log = Log(config, workdir, first, row_slice(mesh)[1], profile, on_step, on_evaluation)
+        shapes = batches.shapes_from(first, settings.steps)
+        step = Programs(make_train_step(model, update, settings, mesh), state, shapes, mesh)
         with contextlib.closing(step), log:
             patience = Patience(log.history, settings.patience, settings.patience_measure)
             done, ended = patience.is_over(), stop.agreed(first)
