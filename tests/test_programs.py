@@ -5,10 +5,12 @@ import threading
 import fakes
 import jax
 import numpy as np
+import pytest
 
 from wmt_transformer.config import MeshConfig, TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.data.shapes import Shape
+from wmt_transformer.train import programs as programs_
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.programs import Programs
 from wmt_transformer.train.sharding import make_mesh, place_batch
@@ -35,7 +37,9 @@ def after(step) -> tuple:
     return tuple(map(np.asarray, jax.tree.leaves(state)))
 
 
-def test_programs_compiled_ahead_compute_what_the_step_does_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("cores", [2, 16])
+def test_programs_compute_what_the_step_does_bit_for_bit(cores, monkeypatch):
+    monkeypatch.setattr(programs_, "usable_cores", lambda: cores)
     with jax.set_mesh(MESH):
         step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)
     programs = Programs(step, state, SHAPES, MESH)
@@ -46,7 +50,19 @@ def test_programs_compiled_ahead_compute_what_the_step_does_bit_for_bit(tmp_path
     assert told.programs == len(SHAPES) and told.seconds > 0 and told.waited > 0
 
 
-def test_what_is_not_compiled_when_a_run_ends_is_left_out():
+def test_with_few_cores_a_program_is_compiled_when_a_step_needs_it(monkeypatch):
+    monkeypatch.setattr(programs_, "usable_cores", lambda: 2)
+    with jax.set_mesh(MESH):
+        step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)
+    programs = Programs(step, state, SHAPES, MESH)
+    assert programs.so_far().programs == 0
+    programs(state, batch(SHAPES[1], 0))
+    programs.close()
+    assert programs.so_far().programs == 1
+
+
+def test_what_is_not_compiled_when_a_run_ends_is_left_out(monkeypatch):
+    monkeypatch.setattr(programs_, "usable_cores", lambda: 8)
     many = [Shape(2, 4, length) for length in range(2, 40)]
     with jax.set_mesh(MESH):
         step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)

@@ -285,7 +285,7 @@ def test_of_html_only_the_text_is_translated_and_tags_stay_nested(server: Runnin
     page += "<pre>Ein\n  Hund</pre><P>&lt;42&gt;&nbsp;&amp;</P>"
     escaped = best.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert server.translate(page, format="html", alternatives=2) == {
-        "translatedText": page.replace(f"{TEXTS[5]}.", escaped).replace("</P>", "</p>"),
+        "translatedText": page.replace(f"{TEXTS[5]}.", escaped),
         "alternatives": [],
     }
 

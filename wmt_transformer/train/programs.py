@@ -1,7 +1,8 @@
-"""The train step's programs, one for each shape of batch, compiled ahead of the steps that need them.
+"""The train step's programs, one for each shape of batch, compiled when a step needs them, or before.
 
-Which shapes a run will meet, and in which order, follows from its seed: threads compile them in that order, while the
-run trains on those that are ready. Most of a compilation is XLA's and holds no lock of Python's.
+Which shapes a run will meet, and in which order, follows from its seed. Where there are cores to spare, threads compile
+them in that order, while the run trains on those that are ready: most of a compilation is XLA's and holds no lock of
+Python's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from wmt_transformer.data.shapes import Shape
 from wmt_transformer.platform import usable_cores
 from wmt_transformer.train.sharding import by_rows
 
+CORES_EACH = 4
+"""A compilation keeps two cores busy. With fewer than these for a thread, nothing is compiled ahead: on two cores it
+takes from the steps more than it gives (benchmarks/LOG.md)."""
 MOST_THREADS = 4
 """XLA's compiler takes a gigabyte or two for each."""
 
@@ -51,15 +55,19 @@ class Programs:
     def __init__(self, step: Any, state: Any, shapes: Sequence[Shape], mesh: jax.sharding.Mesh) -> None:
         self._step, self._mesh, self._waited = step, mesh, 0.0
         self._state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
-        self._threads = ThreadPoolExecutor(min(usable_cores(), MOST_THREADS), "compile")
+        spare = min(usable_cores() // CORES_EACH, MOST_THREADS)
+        self._threads = ThreadPoolExecutor(max(spare, 1), "compile")
         self._found = threading.local()
         jax.monitoring.register_event_listener(self._listen)
-        self._made = {shape: self._threads.submit(self._compile, shape) for shape in shapes}
+        self._made = {shape: self._threads.submit(self._compile, shape) for shape in shapes if spare}
 
     def __call__(self, state: Any, batch: Batch) -> Any:
         begin = time.monotonic()
         (rows, source), target = batch.source.shape, batch.target.shape[1]
-        program, _, _ = self._made[Shape(rows, source, target)].result()
+        shape = Shape(rows, source, target)
+        if shape not in self._made:
+            self._made[shape] = self._threads.submit(self._compile, shape)
+        program, _, _ = self._made[shape].result()
         self._waited += time.monotonic() - begin
         return program(state, batch)
 
