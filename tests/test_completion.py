@@ -142,6 +142,13 @@ def test_growing_text_keeps_back_half_a_letter_and_half_a_stop_string():
     assert (text.add(2), text.finish()) == ("", "\N{REPLACEMENT CHARACTER}")  # half a letter is all that came
 
 
+def test_growing_text_keeps_spaces_that_a_vocabulary_leaves_out_at_the_beginning():
+    pieces = {1: "\u2581x", 2: "\u2581", 3: "\u2581y", 4: "z"}
+    decode = lambda ids: "".join(pieces[i] for i in ids).replace("\u2581", " ").lstrip()  # noqa: E731
+    text = GrowingText(decode, [1], StopStrings())
+    assert [text.add(token) for token in (2, 3, 2, 2, 4, 3)] == [" ", " y", " ", " ", "z", " y"]
+
+
 @pytest.mark.parametrize("stops", [(), ("e ", "rose", "a a")])
 def test_growing_text_is_what_all_tokens_decode_to_and_costs_the_same_for_each(stops):
     letters, decoded = vocabulary(), []

@@ -61,6 +61,20 @@ def test_with_few_cores_a_program_is_compiled_when_a_step_needs_it(monkeypatch):
     assert programs.so_far().programs == 1
 
 
+def test_programs_that_the_cache_has_are_counted():
+    with jax.set_mesh(MESH):
+        step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)
+    found = []
+    for _ in range(2):
+        programs = Programs(step, state, [], MESH)
+        with jax.set_mesh(MESH):
+            programs(initial_state(MODEL, UPDATE, MESH, 1), batch(Shape(2, 7, 11), 0))
+        programs.close()
+        found.append(programs.so_far().found)
+        jax.clear_caches()
+    assert found[1] == 1
+
+
 def test_what_is_not_compiled_when_a_run_ends_is_left_out(monkeypatch):
     monkeypatch.setattr(programs_, "usable_cores", lambda: 8)
     many = [Shape(2, 4, length) for length in range(2, 40)]

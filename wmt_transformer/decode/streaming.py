@@ -48,7 +48,7 @@ class GrowingText:
         whole = text.rstrip(_HALF)
         shown, self.ended = self._stops.shown(whole)
         new, self._shown = shown[self._shown :], len(shown)
-        if shown == text and (alone := self._decode([token])).strip() and _HALF not in alone:
+        if shown == text and (alone := self._decode([token])).strip():
             # What comes is decoded alike after this token as after all of the text.
             self._ids, self._before, self._shown = [token], len(alone), 0
         return new
