@@ -73,7 +73,7 @@ def test_the_readme_names_every_verb():
 
 
 def test_every_page_is_there_in_both_languages_with_the_same_commands_and_tables():
-    assert PAGES == sorted(path.name for path in (ROOT / "docs" / "en").glob("*.md"))
+    assert sorted(path.name for path in (ROOT / "docs" / "en").glob("*.md")) == PAGES
     for name in PAGES:
         english, chinese = ((ROOT / "docs" / folder / name).read_text("utf-8") for folder in ("en", "zh_cn"))
         if name == "design.md":  # whose tree is taken from the English page
