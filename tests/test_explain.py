@@ -471,7 +471,7 @@ def test_runs_that_a_page_cannot_compute_are_refused_in_one_line(toy, tmp_path, 
     output = tmp_path / "page.html"
     line = refused(capsys, "explain", "--workdir", toy / "run", "--output", output)
     assert "parameters, and a page holds at most 100" in line and not output.exists()
-    assert "config.json" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output)
+    assert "holds no run" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output)
     assert not output.exists()
 
 

@@ -124,13 +124,13 @@ def test_new_parameters_are_used_and_do_not_compile_again(params: Any, vocabular
     translator, text = Translator(CONFIG, params, vocabulary), [sentence(3, 6)]
     decode: Any = batched._decode
     before = translator.translate(text, beam_size=1)
-    compiled = decode._cache_size()
+    compiled = len(decode)
     other = jax.tree.map(lambda x: x[::-1], params)
     translator.params = other
     after = translator.translate(text, beam_size=1)
     assert after != before
     assert Translator(CONFIG, other, vocabulary).translate(text, beam_size=1, alpha=0.9) == after
-    assert decode._cache_size() == compiled
+    assert len(decode) == compiled
 
 
 def test_blank_lines_give_empty_ones_without_a_call_of_the_model(translator: Translator, echoed: list[tuple[int, ...]]):
@@ -342,9 +342,9 @@ def test_the_lengths_of_the_cache_do_not_change_what_is_found(
     found, compiled = [], cast(Any, batched._decode)
     for smaller in ((), (4, 8)):
         monkeypatch.setattr(batched, "cache_lengths", lambda longest, _, smaller=smaller: (*smaller, longest))
-        compiled.clear_cache()
+        compiled.clear()
         found.append(translator.n_best(text, beam_size, beam_size))
-    compiled.clear_cache()
+    compiled.clear()
     for [one, other] in zip(*found, strict=True):
         assert [t.text for t in one] == [t.text for t in other]
         np.testing.assert_allclose([t.score for t in one], [t.score for t in other], rtol=1e-5)
@@ -389,18 +389,18 @@ def test_calls_from_several_threads_decode_one_after_the_other(translator: Trans
 def test_after_a_warm_up_nothing_is_compiled(vocabulary: Vocabulary, params: Any):
     config = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, max_length=11))
     translator, compiled = Translator(config, params, vocabulary), cast(Any, batched._decode)
-    compiled.clear_cache()
+    compiled.clear()
     request = translator.request(beam_size=2)
     # Sources of up to 11 tokens are padded to 8 or 12, in batches of 1, 2 or 4.
-    assert translator.warm_up(3, request) == 6 == compiled._cache_size()
+    assert translator.warm_up(3, request) == 6 == len(compiled)
     for count in (1, 2, 3):
         for words in (1, 2, 4):
             translator.translate([sentence(0, words)] * count, beam_size=2, warn=lambda _: None)
-    assert compiled._cache_size() == 6
+    assert len(compiled) == 6
     every = translator.warm_up(request=request)
-    assert every == compiled._cache_size() > 6
+    assert every == len(compiled) > 6
     translator.translate([sentence(0, 1 + i % 4) for i in range(300)], beam_size=2, warn=lambda _: None)
-    assert compiled._cache_size() == every
+    assert len(compiled) == every
     with pytest.raises(UserError, match="0 texts to warm up for"):
         translator.warm_up(0)
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from wmt_transformer import platform
 from wmt_transformer.config import MeshConfig, TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.data.shapes import Shape
-from wmt_transformer.train import programs as programs_
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.programs import Programs
 from wmt_transformer.train.sharding import make_mesh, place_batch
@@ -39,7 +39,7 @@ def after(step) -> tuple:
 
 @pytest.mark.parametrize("cores", [2, 16])
 def test_programs_compute_what_the_step_does_bit_for_bit(cores, monkeypatch):
-    monkeypatch.setattr(programs_, "usable_cores", lambda: cores)
+    monkeypatch.setattr(platform, "usable_cores", lambda: cores)
     with jax.set_mesh(MESH):
         step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)
     programs = Programs(step, state, SHAPES, MESH)
@@ -51,7 +51,7 @@ def test_programs_compute_what_the_step_does_bit_for_bit(cores, monkeypatch):
 
 
 def test_with_few_cores_a_program_is_compiled_when_a_step_needs_it(monkeypatch):
-    monkeypatch.setattr(programs_, "usable_cores", lambda: 2)
+    monkeypatch.setattr(platform, "usable_cores", lambda: 2)
     with jax.set_mesh(MESH):
         step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)
     programs = Programs(step, state, SHAPES, MESH)
@@ -76,7 +76,7 @@ def test_programs_that_the_cache_has_are_counted():
 
 
 def test_what_is_not_compiled_when_a_run_ends_is_left_out(monkeypatch):
-    monkeypatch.setattr(programs_, "usable_cores", lambda: 8)
+    monkeypatch.setattr(platform, "usable_cores", lambda: 8)
     many = [Shape(2, 4, length) for length in range(2, 40)]
     with jax.set_mesh(MESH):
         step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 from test_prepare import contents, quiet, sentences, write_corpus
 
 from wmt_transformer.data import phrasebook, vocabulary
@@ -28,14 +29,17 @@ def test_draws_are_distributed_as_those_of_sentencepiece(tmp_path: Path, model, 
     words = vocabulary.train(texts, tmp_path / "v.model", 700, model, [">>de<<"])
     sampler, draws = vocabulary.sampler(words._processor, words.ids(), alpha), 5_000
     whole = sorted((piece[1:] for piece in words.ids() if piece[0] == "▁" and piece[1:].isalpha()), key=len)
+    sentencepiece.set_random_generator_seed(1)  # or theirs differ from run to run
+    kinds = 0
     for word in (whole[-1], whole[-5], f"日{whole[-10]}"):
         ours = Counter(sampler._draw(word, number) for number in range(draws))
         sampling = {"enable_sampling": True, "alpha": alpha, "nbest_size": -1, "num_threads": 1}
         theirs = Counter(map(tuple, words._processor.encode([word] * draws, **sampling)))
-        assert len(theirs) > 2
+        kinds += len(theirs)
         for ids in {*ours, *theirs}:
             share = (ours[ids] + theirs[ids]) / (2 * draws)
             assert abs(ours[ids] - theirs[ids]) < 6 * math.sqrt(2 * draws * share * (1 - share)) + 6
+    assert kinds > 9
     assert {sampler._draw(">>de<<", number) for number in range(20)} == {tuple(words.encode(">>de<<"))}
 
 

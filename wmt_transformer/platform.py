@@ -24,6 +24,18 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+CORES_EACH = 4
+"""A compilation keeps two cores busy. With fewer than these for a thread, nothing is compiled ahead: on two cores it
+takes from the steps more than it gives (benchmarks/LOG.md)."""
+MOST_THREADS = 4
+"""XLA's compiler takes a gigabyte or two for each."""
+
+
+def threads_that_compile() -> int:
+    """Returns how many programs are compiled beside each other; 0 where there are no cores to spare."""
+    return min(usable_cores() // CORES_EACH, MOST_THREADS)
+
+
 @contextlib.contextmanager
 def tracing_for(name: str) -> Iterator[None]:
     """Makes `backend` answer `name` within: programs are traced for devices that are not there."""

@@ -32,6 +32,7 @@ from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.decode.runs import Params, rounded
 from wmt_transformer.decode.sampling import GREEDY, Sampler, generate
 from wmt_transformer.decode.shapes import Devices, Shape, all_shapes, cache_lengths, shapes_of
+from wmt_transformer.executables import Keeping
 from wmt_transformer.platform import backend
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
@@ -158,8 +159,19 @@ def warm_up(
     devices, make_rule = Devices.of(models, params), request.rule or _make_rules(request.settings, 0)
     most = None if count is None else count * request.count
     shapes = all_shapes(longest, most, request.settings, request.positions, devices, request.growth)
-    for shape in shapes:
-        jax.block_until_ready(_dispatched(models, devices, _batch([], shape, request, make_rule), shape, request))
+
+    calls = [
+        (
+            (devices.params, _batch([], shape, request, make_rule)),
+            {"program": _program(models, devices, shape, request)},
+        )
+        for shape in shapes
+    ]
+    if devices.by_rows is None:
+        _decode.prepare(calls)
+    else:
+        for arguments, program in calls:
+            jax.block_until_ready(_decode(*arguments, **program))
     return len(shapes)
 
 
@@ -167,10 +179,15 @@ def _dispatched(
     models: tuple[ModelConfig, ...], devices: Devices, batch: Batch, shape: Shape, request: Request
 ) -> tuple[Array, Array, Array | None]:
     """Returns the tokens, scores and attention of a batch's hypotheses, on the device, maybe not computed yet."""
+    hypotheses, weights = _decode(devices.params, batch, program=_program(models, devices, shape, request))
+    return hypotheses.tokens, hypotheses.scores, weights
+
+
+def _program(models: tuple[ModelConfig, ...], devices: Devices, shape: Shape, request: Request) -> Program:
     settings = request.settings
     hypotheses_of_a_device = shape.rows // devices.shards * settings.beam_size
     longest = most_tokens(shape.length, settings, request.positions)
-    program = Program(
+    return Program(
         models=models,
         sampler=request.sampler,
         beam_size=settings.beam_size,
@@ -180,8 +197,6 @@ def _dispatched(
         alignments=request.alignments,
         by_rows=devices.by_rows,
     )
-    hypotheses, weights = _decode(devices.params, batch, program=program)
-    return hypotheses.tokens, hypotheses.scores, weights
 
 
 def _batch(parts: Sequence[Part], shape: Shape, request: Request, make_rule: MakeRule | None) -> Batch:
@@ -230,7 +245,7 @@ def _outputs(row: int, count: int, tokens: np.ndarray, scores: np.ndarray, weigh
     ]
 
 
-@partial(jax.jit, static_argnames="program")
+@partial(Keeping, static=("program",))
 def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tuple[beam.Hypotheses, Array | None]:
     """Returns the hypotheses of a batch and, with alignments, the attention of each, `[B, W, T, S]`.
 

@@ -139,9 +139,8 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            self._metrics.count_compilations()
             programs = self._warm_up()
-            self._metrics.warm()
+            self._metrics.ready(programs)
             self.ready.set()
             self.when_ready(programs)
             while batch := self._next():

@@ -19,7 +19,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._warm = False
         self.requests = self._of(
             Histogram, "http_request_duration_seconds", "Time of a request", ("endpoint", "status"), buckets=SECONDS
         )
@@ -31,8 +30,8 @@ class Metrics:
         self._tokens = self._of(Counter, "source_tokens", "Source tokens translated")
         self._sizes = self._of(Histogram, "batch_sentences", "Sentences in a batch", buckets=SIZES)
         self._seconds = self._of(Histogram, "batch_seconds", "Time of a batch", buckets=SECONDS)
-        self._compiled = self._of(Gauge, "programs_compiled", "Programs compiled or read from the cache, at the start")
-        self._late = self._of(Gauge, "programs_compiled_after_ready", "The same since the server is ready: 0 is right")
+        self._programs = self._of(Gauge, "programs", "Programs that were compiled or loaded at the start")
+        self._late = self._of(Gauge, "programs_compiled_after_ready", "Programs compiled later: 0 is right")
         self._ready = self._of(Gauge, "ready", "1 when every program is compiled")
 
     def _of(self, kind: Any, name: str, meaning: str, labels: tuple[str, ...] = (), **options: Any) -> Any:
@@ -45,19 +44,16 @@ class Metrics:
         self._sizes.observe(sentences)
         self._seconds.observe(seconds)
 
-    def count_compilations(self) -> None:
-        """Counts what JAX compiles from now on."""
+    def ready(self, programs: int) -> None:
+        """Notes that every program is there, and counts what JAX compiles from now on."""
+        self._programs.set(programs)
+        self._ready.set(1)
 
         def compiled(event: str, duration_secs: float, **kwargs: str | int) -> None:
             if event == COMPILED:
-                (self._late if self._warm else self._compiled).inc()
+                self._late.inc()
 
         jax.monitoring.register_event_duration_secs_listener(compiled)
-
-    def warm(self) -> None:
-        """Notes that the server is ready."""
-        self._warm = True
-        self._ready.set(1)
 
     def text(self) -> bytes:
         """Returns all figures as Prometheus reads them."""

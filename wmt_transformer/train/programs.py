@@ -20,14 +20,8 @@ import numpy as np
 
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.data.shapes import Shape
-from wmt_transformer.platform import usable_cores
+from wmt_transformer.platform import threads_that_compile
 from wmt_transformer.train.sharding import by_rows
-
-CORES_EACH = 4
-"""A compilation keeps two cores busy. With fewer than these for a thread, nothing is compiled ahead: on two cores it
-takes from the steps more than it gives (benchmarks/LOG.md)."""
-MOST_THREADS = 4
-"""XLA's compiler takes a gigabyte or two for each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Programs:
     def __init__(self, step: Any, state: Any, shapes: Sequence[Shape], mesh: jax.sharding.Mesh) -> None:
         self._step, self._mesh, self._waited = step, mesh, 0.0
         self._state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
-        spare = min(usable_cores() // CORES_EACH, MOST_THREADS)
+        spare = threads_that_compile()
         self._threads = ThreadPoolExecutor(max(spare, 1), "compile")
         self._found = threading.local()
         jax.monitoring.register_event_listener(self._listen)
