@@ -16,7 +16,12 @@ from wmt_transformer.files import whole_file
 def add(verb: AddVerb) -> None:
     """Adds the verbs to the command line."""
     sub = verb(import_marian)
-    sub.add_argument("folder", metavar="FOLDER", help="a Marian model as transformers saves it, such as opus-mt-en-de")
+    sub.add_argument(
+        "model",
+        metavar="FOLDER",
+        help="a Marian model as transformers saves it, or its name on the Hugging Face Hub: Helsinki-NLP/opus-mt-en-de",
+    )
+    sub.add_argument("--revision", help="a branch, tag or commit of the hub's (default: its main branch)")
     sub.add_argument("--workdir", required=True, help="folder of the run to write, whole or not at all")
 
     for run in (export_marian, export_ctranslate2):
@@ -42,14 +47,19 @@ def add(verb: AddVerb) -> None:
 
 
 def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Makes a run of a Hugging Face Marian model, which `translate` can use."""
-    from wmt_transformer.interop import marian
+    """Makes a run of a Hugging Face Marian model, by its folder or its name on the Hub, which `translate` can use."""
+    from wmt_transformer.interop import hub
 
-    settings = marian.import_run(options.folder, options.workdir)
+    folder, origin = hub.locate(options.model, options.revision)
+
+    from wmt_transformer.interop import marian  # brings JAX, which a download that fails should not wait for
+
+    settings = marian.import_run(folder, options.workdir, origin)
     model, search = settings.model, settings.decode
     say(
         f"wrote {options.workdir}: {model.num_layers} + {model.decoder_layers} layers, d_model {model.d_model}, "
-        f"{model.vocabulary_size:,} pieces; beam {search.beam_size}, alpha {search.alpha:g}"
+        f"{model.vocabulary_size:,} pieces; beam {search.beam_size}, alpha {search.alpha:g}; "
+        f"from {origin}"
     )
     say(f"next: wmt-transformer translate --workdir {options.workdir}")
 
