@@ -39,6 +39,11 @@ class Parent:
     license: str | None = dataclasses.field(default=None, compare=False)
     """Of the imported model that it all began with, as its card says; None where that is not known."""
 
+    @property
+    def on_the_hub(self) -> bool:
+        """Whether it is a model of the Hugging Face Hub; a run's folder is an absolute path."""
+        return not Path(self.run).is_absolute()
+
     def __str__(self) -> str:
         asked = self.run if self.checkpoint is None else f"{self.run}@{self.checkpoint}"
         return asked if self.step is None else f"{asked}, step {self.step}"

@@ -29,6 +29,10 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("--workdir", required=True, help="folder of the run")
         sub.add_argument("--output", metavar="FOLDER", required=True, help="folder to write, whole or not at all")
         sub.add_argument("--checkpoint", help=CHECKPOINT)
+        if run is export_marian:
+            sub.add_argument(
+                "--license", help="for its model card, such as cc-by-4.0 (default: its parent's, if known)"
+            )
     kinds = ("float32", "float16", "int8")
     sub.add_argument("--quantization", choices=kinds, default=kinds[0], help="of the weights (default: %(default)s)")
     sub = verb(export_onnx)
@@ -65,14 +69,19 @@ def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def export_marian(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Writes a run as a Hugging Face Marian model, which `transformers` loads."""
+    """Writes a run as a Hugging Face Marian model, which `transformers` loads, with its model card."""
     from wmt_transformer.interop import marian_export
+    from wmt_transformer.interop.model_card import Provenance
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    marian_export.export(settings, params, workdir / "data", options.output)
+    found = Provenance.of(workdir, options.checkpoint, options.license)
+    compared = marian_export.export(settings, params, workdir / "data", options.output, found)
     say(f"wrote {options.output}: MarianMTModel.from_pretrained({options.output!r}) loads it, and MarianTokenizer too")
+    say(str(compared))
+    if not found.license:
+        say(f"no licence is known for {options.output}/README.md: state one with --license before you publish it")
 
 
 def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -95,8 +104,9 @@ def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> Non
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
+    compared = ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
     say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")
+    say(str(compared))
 
 
 def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -118,7 +128,7 @@ def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
     params = _params(workdir, options.checkpoint)
     compared = onnx_export.export(settings, params, workdir / "data", options.output, options.precision)
     say(f"wrote {options.output}, which transformers.js loads as a MarianMT model: {', '.join(options.precision)}")
-    say(compared)
+    say(str(compared))
 
 
 def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -1,8 +1,8 @@
 """A Marian model by its name on the Hugging Face Hub, or the folder that it is in.
 
 `huggingface_hub` fetches it and decides what its users know: HF_ENDPOINT is the hub that is asked, HF_HOME where files
-are kept, HF_TOKEN who asks. A connection that breaks is taken up where it broke, and files that are there are not
-fetched again. Only the files that are read here are fetched, and of weights in several formats one.
+are kept, HF_TOKEN who asks. A download that breaks goes on where it broke, at once or when it is asked for again.
+Only the files that are read here are fetched, and of weights in several formats one.
 """
 
 from __future__ import annotations
