@@ -58,7 +58,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     server: Any
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def do_HEAD(self) -> None:
@@ -195,6 +195,12 @@ def test_what_was_fetched_before_a_failure_is_not_fetched_again(hub: Hub, tmp_pa
     assert imported(tmp_path, hub.url, NAME, "--revision", COMMIT).returncode == 0
     again = {name for name, _ in hub.fetched}
     assert again == READ - set(before) and "model.safetensors" in again
+
+
+def test_the_old_format_is_fetched_where_there_is_no_other(hub: Hub, tmp_path: Path):
+    del hub.files["model.safetensors"]
+    assert "pytorch_model.bin" in line(imported(tmp_path, hub.url, NAME))  # torch is not there, or cannot read it
+    assert {name for name, _ in hub.fetched} == READ - {"model.safetensors"} | {"pytorch_model.bin"}
 
 
 BY_HAND = f"put them into the folder {NAME} here, and run again"

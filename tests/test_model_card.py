@@ -50,17 +50,18 @@ def test_a_card_has_what_the_hub_reads_and_the_scores_of_the_exported_checkpoint
     }
     assert text.startswith("\n# opus-mt-toy\n") and "1 + 1 layers, d_model 16, 2 heads, 300 pieces" in text
     report = json.loads((scored / "dev.scores.json").read_text())
-    assert f"| dev | BLEU | {report['sacrebleu']:.2f} | `{report['signature']}` |" in text
-    assert f"| dev | chrF2 | {report['chrf']:.2f} | `{report['chrf_signature']}` |" in text
+    assert f"- dev: BLEU {report['sacrebleu']:.2f}, `{report['signature']}`\n" in text
+    assert f"- dev: chrF2 {report['chrf']:.2f}, `{report['chrf_signature']}`\n" in text
     assert "With our own search: beam 4, alpha 0.6." in text
-    assert "- corpus: files, 200 pairs of sentences" in text and "the mean of the last checkpoints, step 12" in text
+    kept = json.loads((scored / "data" / "manifest.json").read_text())["statistics"]["train"]["kept"]
+    assert f"- corpus: files, {kept} pairs of sentences" in text and "the mean of the last checkpoints, step 12" in text
     assert "Not compared with transformers: transformers is not installed." in text
     assert "None is stated: choose one before this is published." in text
 
     assert run(*arguments, "--checkpoint", "9", "--license", "mit") == 0  # no score is of this one
     head, text = card(tmp_path / "opus-mt-toy")
     assert head["license"] == "mit" and "\nmit\n" in text
-    assert "evaluate` was not run on this checkpoint" in text and "step 9" in text and "| BLEU |" not in text
+    assert "evaluate` was not run on this checkpoint" in text and "step 9" in text and "BLEU" not in text
 
 
 def test_an_imported_model_is_named_as_the_base_and_its_licence_stays(

@@ -28,7 +28,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     assert [vocabulary.normalise(words.decode(ids)) for ids in found.outputs] == ours and any(ours)
     (data / "dev.en").unlink()
     made_up = Sample.of(config, params, data, 64)
-    assert made_up.kind == "made-up sentences" and len(set(made_up.texts)) == 16 and all(made_up.texts)
+    assert made_up.kind == "made-up sentences" and len(made_up.texts) == 16 and all(made_up.texts)
+    short = Sample.of(config, params, data, 6)  # as many learned positions
+    assert 0 < len(short.texts) == len(short.sources) < 16 and max(map(len, short.sources)) <= 6
     return found
 
 

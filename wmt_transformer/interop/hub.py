@@ -19,7 +19,7 @@ _CARD = "README.md"
 _FILES = ["config.json", "generation_config.json", "tokenizer_config.json", *MarianVocabulary.FILES]
 _OPTIONAL = [MarianVocabulary.TARGET_FILE, _CARD]
 _WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
-"""Patterns of their names, several files and their index included; the first that the hub has is fetched."""
+"""Patterns of their names, several files and their index included; the second is fetched where there is no first."""
 
 
 class Located(NamedTuple):
@@ -63,18 +63,19 @@ def _fetched(model: str, revision: str | None) -> Path:
             f"there is no folder {model}; to fetch it from the Hugging Face Hub by that name, run: pip install "
             "'huggingface_hub>=0.30' (30 MB)"
         ) from None
+
+    def fetched(weights: str, revision: str | None) -> Path:
+        files = [*_FILES, *_OPTIONAL, weights]
+        return Path(snapshot_download(model, revision=revision, allow_patterns=files, library_name="wmt_transformer"))
+
+    safe, old = _WEIGHTS
     try:
-        for weights in _WEIGHTS:
-            files = [*_FILES, *_OPTIONAL, weights]
-            folder = Path(
-                snapshot_download(model, revision=revision, allow_patterns=files, library_name="wmt_transformer")
-            )
-            revision = folder.name  # the same one again, whatever is pushed meanwhile
-            if any(folder.glob(weights)):
-                break
+        folder = fetched(safe, revision)
+        if any(folder.glob(safe)):
+            return folder
+        return fetched(old, folder.name)  # of the same commit, whatever is pushed meanwhile
     except Exception as error:  # of the hub, of the network, of the disk
         _refuse(model, revision, error)
-    return folder
 
 
 def _refuse(model: str, revision: str | None, error: Exception) -> NoReturn:

@@ -100,7 +100,7 @@ def _compared(config: Config, params: Mapping[str, Any], data: Path, folder: Pat
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
-        model = transformers.MarianMTModel.from_pretrained(folder).eval()
+        model: Any = transformers.MarianMTModel.from_pretrained(folder).eval()
         tokenizer = transformers.MarianTokenizer.from_pretrained(folder)
     finally:
         if shown:

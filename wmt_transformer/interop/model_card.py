@@ -139,7 +139,7 @@ def _data(config: Config, found: Provenance) -> str:
 
 def _scores(reports: Sequence[Json]) -> str:
     rows = [
-        f"| {one['split']} | {name} | {one[field]:.{2 if field != 'comet' else 4}f} | `{one[signature]}` |"
+        f"- {one['split']}: {name} {one[field]:.{2 if field != 'comet' else 4}f}, `{one[signature]}`"
         for one in reports
         for field, (name, signature) in _SCORES.items()
         if field in one
@@ -147,5 +147,4 @@ def _scores(reports: Sequence[Json]) -> str:
     if not rows:
         return "None: `wmt-transformer evaluate` was not run on this checkpoint."
     beams = dict.fromkeys(f"beam {one['beam_size']}, alpha {one['alpha']:g}" for one in reports)
-    head = ["| split | score | | signature |", "|---|---|---|---|"]
-    return "\n".join([*head, *rows, "", f"With our own search: {'; '.join(beams)}."])
+    return "\n".join([*rows, "", f"With our own search: {'; '.join(beams)}."])  # a table would part at a signature's |

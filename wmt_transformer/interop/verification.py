@@ -88,9 +88,10 @@ class Sample(NamedTuple):
         model = dataclasses.replace(sized(config.model, params, words), compute_dtype="float32")
         settings = DecodeConfig(beam_size=1, extra_length=config.decode.extra_length)
         longest = min(config.data.max_length, positions)
-        kind, texts = "development sentences", _development(data / f"dev.{config.data.source}", words, longest)
+        kind, lines = "development sentences", _development(data / f"dev.{config.data.source}")
+        texts = _short(words, lines, longest)
         if not texts:
-            kind, texts = "made-up sentences", _made_up(words)
+            kind, texts = "made-up sentences", _short(words, _made_up(words), longest)
         parts, _ = parts_of(words, texts, None, longest, lambda _: None, 1)
         found = batched.decode((model,), (params,), parts, batched.Request(settings, positions=positions))
         sources = [part.source for part in parts]
@@ -149,18 +150,22 @@ def _cut(ids: Sequence[int], limit: int) -> list[int]:
     return list(itertools.takewhile(lambda token: token != EOS, ids[:limit]))
 
 
-def _development(path: Path, words: Vocabulary, longest: int) -> list[str]:
-    """Returns the first development sentences that are translated in one go."""
+def _development(path: Path) -> list[str]:
+    """Returns the first development sentences of a run, none where it has no such file."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as file:
-        lines = [line.strip() for line in itertools.islice(file, _SENTENCES)]
-    return [line for line in lines if line and len(words.encode(line)) < longest]
+        return list(filter(None, map(str.strip, itertools.islice(file, _SENTENCES))))
+
+
+def _short(words: Vocabulary, lines: list[str], longest: int) -> list[str]:
+    """Returns the lines that are translated, and in one go."""
+    return [line for line in lines if 0 < len(words.encode(line)) < longest]
 
 
 def _made_up(words: Vocabulary) -> list[str]:
     """Returns texts of random pieces, of letters alone."""
     pieces = [piece for piece in words.ids() if piece.removeprefix("\u2581").isalpha()]
     draw = random.Random(0)
-    drawn = ("".join(draw.choices(pieces, k=draw.randrange(2, 8))) for _ in range(_SENTENCES))
+    drawn = ("".join(draw.choices(pieces, k=draw.randrange(1, 8))) for _ in range(_SENTENCES))
     return [text.replace("\u2581", " ").strip() for text in drawn]
