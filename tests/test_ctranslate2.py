@@ -30,6 +30,7 @@ from wmt_transformer.decode.generate import Translator
 from wmt_transformer.evaluate import bleu
 from wmt_transformer.experiment import from_json, to_json
 from wmt_transformer.interop import ctranslate2 as interop
+from wmt_transformer.model.layers import sinusoids
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 ctranslate2 = pytest.importorskip("ctranslate2")
@@ -214,6 +215,7 @@ def test_the_exported_folder_translates_text_as_the_run_does(run: Path, tmp_path
         "config.json",
         "shared_vocabulary.json",
         "vocabulary.model",
+        "export.json",
     }
     ours, texts = Translator.load(run), [text(i, 2 + i % 7) for i in range(40)]
     theirs = ctranslate2.Translator(str(output), intra_threads=1)
@@ -338,6 +340,25 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     assert command("--workdir", run, "--output", tmp_path / "model") == 2
     assert "pip install 'ctranslate2>=4.6'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_an_export_is_compared_in_float32_before_it_is_there_and_a_wrong_one_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    given = from_json((run / "config.json").read_text()), checkpoint.load_params(run), run / "data", tmp_path / "model"
+    found = interop.export(*given, "int8")
+    assert (found.kind, found.sentences, found.same["float32"]) == ("made-up sentences", 16, 16)
+    report = json.loads((tmp_path / "model" / "export.json").read_text())
+    assert report["program"] == f"ctranslate2 {ctranslate2.__version__}" and set(report["same"]) == {"float32", "int8"}
+    assert len(report["differences"]) == 16 - found.same["int8"]
+    assert ctranslate2.Translator(str(tmp_path / "model")).compute_type == "int8_float32"
+    before = (tmp_path / "model" / "model.bin").read_bytes()
+    monkeypatch.setattr(interop, "sinusoids", lambda *shape: sinusoids(*shape)[::-1].copy())
+    with pytest.raises(
+        UserError, match=r"translates \d+ of 16 made-up sentences otherwise .* is '.*' here and '.*' there"
+    ):
+        interop.export(*given)
+    assert (tmp_path / "model" / "model.bin").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.decode import beam
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.interop import marian, marian_export
+from wmt_transformer.interop.marian_table import to_theirs
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 from wmt_transformer.train.loss import cross_entropy
@@ -775,6 +776,31 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert "holds notes.txt already" in refused(capsys, *arguments)
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.interop
+def test_an_export_is_compared_before_it_is_there_and_a_wrong_one_is_refused(
+    transformers: Any, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    write_run(tmp_path / "run", words, **OURS["as Marian"])
+    arguments = ("export-marian", "--workdir", tmp_path / "run", "--output", tmp_path / "out")
+    assert run(*arguments, "--license", "cc-by-4.0") == 0
+    same = f"f 16 made-up sentences transformers {transformers.__version__} translates as we do: float32 16"
+    assert same in capsys.readouterr().err and same in (tmp_path / "out" / "README.md").read_text()
+    report = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert (report["same"], report["differences"]) == ({"float32": 16}, [])
+    assert {"wmt_transformer", "jax", "sentencepiece"} < set(report["versions"])
+
+    monkeypatch.setattr(marian_export.marian_table, "to_theirs", lambda *given: wrong(*given))
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+
+    def wrong(*given: Any) -> dict[str, np.ndarray]:
+        found = to_theirs(*given)
+        return found | {name: x[::-1].copy() for name, x in found.items() if "decoder.layers.0.fc2.weight" in name}
+
+    line = refused(capsys, *arguments)
+    assert re.search(r"translates \d+ of 16 made-up sentences otherwise .* is '.*' here and '.*' there", line)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
 
 
 # ------------------------------------------------------------------------------ what the model gained for Marian

@@ -358,11 +358,15 @@ def test_an_export_is_compared_before_it_is_there_and_refused_where_it_translate
 ):
     data = Path(shutil.copytree(run / "data", tmp_path / "data"))
     config, params = run_config(run), checkpoint.load_params(run)
+    named = f"onnxruntime {pytest.importorskip('onnxruntime').__version__}"
     without = onnx_export.export(config, params, data, tmp_path / "model", ["float32"])
-    assert without == f"not compared with ours: there are no development sentences in {data}"
+    assert str(without) == f"of 16 made-up sentences {named} translates as we do: float32 16"
     (data / "dev.en").write_text("\n".join(TEXTS[:20]) + "\n")
-    found = onnx_export.export(config, params, data, tmp_path / "model", ["float32"])
-    assert found == "of 16 development sentences onnxruntime translates as we do: float32 16"
+    found = onnx_export.export(config, params, data, tmp_path / "model", ["float32", "int8"])
+    assert str(found).startswith(f"of 16 development sentences {named} translates as we do: float32 16, int8 ")
+    report = json.loads((tmp_path / "model" / "export.json").read_text())
+    assert report["program"] == named and report["same"] == found.same
+    assert len(report["differences"]) == 16 - found.same["int8"]
     before = os.listdir(tmp_path / "model")
     greedy = OnnxTranslator.greedy
     monkeypatch.setattr(OnnxTranslator, "greedy", lambda *given: greedy(*given)[1:])

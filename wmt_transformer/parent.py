@@ -25,16 +25,24 @@ OWN = ("dropout", "attention_dropout", "relu_dropout", "attention", "remat", "co
 
 @dataclasses.dataclass(frozen=True)
 class Parent:
-    """Which run a child starts from."""
+    """Which run a child starts from, or which Marian model a run was imported from."""
 
     run: str
-    """Its folder."""
+    """Its folder, or the model's name on the Hugging Face Hub."""
     checkpoint: str | None = None
-    """`average`, `best`, `latest` or a step; None: the average where there is one, else the best."""
+    """`average`, `best`, `latest` or a step; None: the average where there is one, else the best. Of a model on the
+    Hub, its commit."""
     optimizer: bool = False
     """Whether the child keeps the state of the optimiser, and with it the step."""
     step: int | None = dataclasses.field(default=None, compare=False)
     """The step of the checkpoint that was copied; None before that."""
+    license: str | None = dataclasses.field(default=None, compare=False)
+    """Of the imported model that it all began with, as its card says; None where that is not known."""
+
+    @property
+    def on_the_hub(self) -> bool:
+        """Whether it is a model of the Hugging Face Hub; a run's folder is an absolute path."""
+        return not Path(self.run).is_absolute()
 
     def __str__(self) -> str:
         asked = self.run if self.checkpoint is None else f"{self.run}@{self.checkpoint}"
@@ -52,6 +60,12 @@ def named(text: str, optimizer: bool = False) -> Parent:
 def of(workdir: Path) -> Parent | None:
     """Returns the parent of the run in a work folder, None where it has none."""
     return Parent(**json_object(workdir / FILE)) if (workdir / FILE).is_file() else None
+
+
+def write(workdir: Path, parent: Parent) -> None:
+    """Keeps the parent of the run in a work folder."""
+    with whole_file(workdir / FILE) as out:
+        out.write(json.dumps(dataclasses.asdict(parent), indent=2) + "\n")
 
 
 def check(workdir: Path, given: Parent | None) -> None:
@@ -111,8 +125,8 @@ def begin(parent: Parent, workdir: Path, config: Config, say: Callable[[str], No
     data = fingerprint.of(workdir / "data")
     vocabulary = {name: digest for name, digest in record.data.items() if name == "vocabulary"}
     fingerprint.check(vocabulary, data, f"checkpoint {step} of {parent.run}")
-    with whole_file(workdir / FILE) as out:
-        out.write(json.dumps(dataclasses.asdict(dataclasses.replace(parent, step=step)), indent=2) + "\n")
+    grandparent = of(Path(parent.run))
+    write(workdir, dataclasses.replace(parent, step=step, license=grandparent and grandparent.license))
     first = step if parent.optimizer else 0
     records.copy(folder / str(step), workdir / "checkpoints" / str(first), items, records.Record(False, data=data))
     kind = "the average at " if folder.name == "average" else ""

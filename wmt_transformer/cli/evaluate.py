@@ -89,6 +89,7 @@ def _evaluate_run(options: argparse.Namespace) -> None:
     from wmt_transformer.evaluate.runs import (
         TreeScores,
         description,
+        keep_report,
         pairs_of,
         papers_scores,
         split_of,
@@ -110,13 +111,15 @@ def _evaluate_run(options: argparse.Namespace) -> None:
         scores = judge.added(scores, sources, lines, references)
     say("{config}, family {family}: {split}, {checkpoint} at step {step}".format(**about))
     paper = papers_scores(run_config(workdir), split)
-    print(json.dumps({**about, **scores.report()}) if options.json else table(scores, paper), flush=True)
+    report = {**about, **scores.report()}
+    print(json.dumps(report) if options.json else table(scores, paper), flush=True)
     # After the scores, which a full disk must not cost.
     kind, suffix = ("trees", "trees") if isinstance(scores, TreeScores) else ("translations", "hypotheses.txt")
     output = workdir / f"{split}.{suffix}"
     if may_write(output):
         with whole_file(output) as out:
             out.writelines(f"{line}\n" for line in lines)
+        keep_report(workdir, report)
         say(f"{kind} are in {output}")
     else:
         say(f"{workdir} may not be written: {kind} are not kept")

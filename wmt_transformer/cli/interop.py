@@ -16,7 +16,12 @@ from wmt_transformer.files import whole_file
 def add(verb: AddVerb) -> None:
     """Adds the verbs to the command line."""
     sub = verb(import_marian)
-    sub.add_argument("folder", metavar="FOLDER", help="a Marian model as transformers saves it, such as opus-mt-en-de")
+    sub.add_argument(
+        "model",
+        metavar="FOLDER",
+        help="a Marian model as transformers saves it, or its name on the Hugging Face Hub: Helsinki-NLP/opus-mt-en-de",
+    )
+    sub.add_argument("--revision", help="a branch, tag or commit of the hub's (default: its main branch)")
     sub.add_argument("--workdir", required=True, help="folder of the run to write, whole or not at all")
 
     for run in (export_marian, export_ctranslate2):
@@ -24,6 +29,10 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("--workdir", required=True, help="folder of the run")
         sub.add_argument("--output", metavar="FOLDER", required=True, help="folder to write, whole or not at all")
         sub.add_argument("--checkpoint", help=CHECKPOINT)
+        if run is export_marian:
+            sub.add_argument(
+                "--license", help="for its model card, such as cc-by-4.0 (default: its parent's, if known)"
+            )
     kinds = ("float32", "float16", "int8")
     sub.add_argument("--quantization", choices=kinds, default=kinds[0], help="of the weights (default: %(default)s)")
     sub = verb(export_onnx)
@@ -42,27 +51,37 @@ def add(verb: AddVerb) -> None:
 
 
 def import_marian(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Makes a run of a Hugging Face Marian model, which `translate` can use."""
-    from wmt_transformer.interop import marian
+    """Makes a run of a Hugging Face Marian model, by its folder or its name on the Hub, which `translate` can use."""
+    from wmt_transformer.interop import hub
 
-    settings = marian.import_run(options.folder, options.workdir)
+    folder, origin = hub.locate(options.model, options.revision)
+
+    from wmt_transformer.interop import marian  # brings JAX, which a download that fails should not wait for
+
+    settings = marian.import_run(folder, options.workdir, origin)
     model, search = settings.model, settings.decode
     say(
         f"wrote {options.workdir}: {model.num_layers} + {model.decoder_layers} layers, d_model {model.d_model}, "
-        f"{model.vocabulary_size:,} pieces; beam {search.beam_size}, alpha {search.alpha:g}"
+        f"{model.vocabulary_size:,} pieces; beam {search.beam_size}, alpha {search.alpha:g}; "
+        f"from {origin}"
     )
     say(f"next: wmt-transformer translate --workdir {options.workdir}")
 
 
 def export_marian(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Writes a run as a Hugging Face Marian model, which `transformers` loads."""
+    """Writes a run as a Hugging Face Marian model, which `transformers` loads, with its model card."""
     from wmt_transformer.interop import marian_export
+    from wmt_transformer.interop.model_card import Provenance
 
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    marian_export.export(settings, params, workdir / "data", options.output)
+    found = Provenance.of(workdir, options.checkpoint, options.license)
+    compared = marian_export.export(settings, params, workdir / "data", options.output, found)
     say(f"wrote {options.output}: MarianMTModel.from_pretrained({options.output!r}) loads it, and MarianTokenizer too")
+    say(str(compared))
+    if not found.license:
+        say(f"no licence is known for {options.output}/README.md: state one with --license before you publish it")
 
 
 def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -85,8 +104,9 @@ def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> Non
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
+    compared = ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
     say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")
+    say(str(compared))
 
 
 def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -108,7 +128,7 @@ def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
     params = _params(workdir, options.checkpoint)
     compared = onnx_export.export(settings, params, workdir / "data", options.output, options.precision)
     say(f"wrote {options.output}, which transformers.js loads as a MarianMT model: {', '.join(options.precision)}")
-    say(compared)
+    say(str(compared))
 
 
 def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None:

@@ -76,7 +76,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     from wmt_transformer.data.prepare import open_prepared
     from wmt_transformer.decode.generate import Translator
     from wmt_transformer.evaluate.bleu import Scores
-    from wmt_transformer.evaluate.runs import split_scores, table
+    from wmt_transformer.evaluate.runs import description, keep_report, split_scores, table
     from wmt_transformer.visualize import attention
 
     begin, workdir = time.monotonic(), Path(options.workdir)
@@ -111,6 +111,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
         "steps": outcome.step,
         "parameters": outcome.parameters,
     }
+    keep_report(workdir, {**description(workdir, "average", "test"), **scores.report()})
     with whole_file(str(workdir / "report.json")) as out:
         json.dump(report, out, indent=2)
     for (source, reference), hypothesis in list(zip(text, hypotheses, strict=True))[:3]:

@@ -7,8 +7,9 @@ number of each that stands for the others.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from wmt_transformer.evaluate import bleu, parsing, perplexity
 from wmt_transformer.evaluate.parsing import Sentence
 from wmt_transformer.evaluate.perplexity import Perplexity
 from wmt_transformer.experiment import is_language_model, run_config
+from wmt_transformer.files import whole_file
 from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import EOS
 
@@ -277,6 +279,18 @@ def description(workdir: Path, which: str | int | None, split: str, decoding: De
         **own,
         **given,
     }
+
+
+def keep_report(workdir: Path, report: Mapping[str, Any]) -> None:
+    """Keeps the description and the scores of a split in the folder of its run."""
+    with whole_file(workdir / f"{report['split']}.scores.json") as out:
+        out.write(json.dumps(report, indent=2) + "\n")
+
+
+def kept_reports(workdir: Path) -> list[dict[str, Any]]:
+    """Returns what `keep_report` kept, the newest of each split."""
+    paths = [workdir / f"{split}.scores.json" for split in ("dev", "test")]
+    return [experiment.json_object(path) for path in paths if path.is_file()]
 
 
 def _changed(settings: Config) -> list[str]:

@@ -28,8 +28,9 @@ from wmt_transformer.config import Config, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.files import whole_folder
+from wmt_transformer.interop.verification import REPORT, Comparison, Sample
 from wmt_transformer.model.layers import sinusoids
-from wmt_transformer.special_tokens import BOS, EOS, UNKNOWN
+from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
 
 if TYPE_CHECKING:
     from ctranslate2.specs import TransformerSpec
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 Quantization = Literal["float32", "float16", "int8"]
 
 _SENTENCEPIECE = ("vocabulary.model", "source.spm", "target.spm")  # the first, or the others: see `data.vocabulary`
-_OURS = {"model.bin", "config.json", *_SENTENCEPIECE}
+_OURS = {"model.bin", "config.json", REPORT, *_SENTENCEPIECE}
 _OURS |= {f"{which}_vocabulary.json" for which in ("shared", "source", "target")}
 _SINUSOID_ROWS = 2048  # positions that CTranslate2's converters write; it cuts a source after 1,024 by default
 
@@ -51,8 +52,10 @@ def export(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     quantization: Quantization = "float32",
-) -> None:
+) -> Comparison:
     """Writes the model and its SentencePiece file as a folder that CTranslate2 loads, whole or not at all.
+
+    CTranslate2 and we translate a few sentences before the folder is there; returns how they compare.
 
     CTranslate2's own files know the pieces, but not how to cut a text into them; hence the SentencePiece file (two of
     a model imported from Marian, one for each language).
@@ -65,22 +68,44 @@ def export(
       quantization: how weights are stored; the products are computed as `Translator(compute_type=…)` says.
 
     Raises:
-      UserError: ctranslate2 is not installed, the vocabulary is another model's, or `output` holds other things or
-        cannot be written.
+      UserError: ctranslate2 is not installed, the vocabulary is another model's, CTranslate2 translates otherwise, or
+        `output` holds other things or cannot be written.
     """
     if config.model.architecture != "encoder_decoder":
         raise UserError("it is a language model, and a CTranslate2 model of ours translates; export a translation run")
+    _ctranslate2()
     source, target = _pieces(Path(data))
     longest = max(_SINUSOID_ROWS, config.data.max_length + config.decode.extra_length)
-    spec = specification(config.model, params, source, target, longest)
-    spec.validate()
-    spec.optimize(quantization)
+    positions = config.model.max_positions if config.model.positions == "learned" else longest
     exported_before = (Path(output) / "model.bin").is_file()
     with whole_folder(Path(output), "--output", _OURS if exported_before else frozenset()) as folder:
-        spec.save(str(folder))
+        sample, translated = Sample.of(config, params, Path(data), positions), {}
+        for kind in dict.fromkeys(("float32", quantization)):  # float32 is the proof, and what is asked for replaces it
+            spec = specification(config.model, params, source, target, longest)
+            spec.validate()
+            spec.optimize(kind)
+            spec.save(str(folder))
+            translated[kind] = _translated(folder, sample, source, target)
         for name in _SENTENCEPIECE:
             if (Path(data) / name).is_file():
                 shutil.copyfile(Path(data) / name, folder / name)
+        compared = sample.compare("ctranslate2", translated)
+        compared.write(folder)
+    return compared
+
+
+def _translated(folder: Path, sample: Sample, source: list[str], target: list[str]) -> list[list[int]]:
+    """Returns what CTranslate2 makes of a sample, greedily, as ids."""
+    translator = _ctranslate2().Translator(str(folder), device="cpu")
+    found = translator.translate_batch(
+        [[source[token] for token in ids[:-1]] for ids in sample.sources],
+        beam_size=1,
+        min_decoding_length=0,
+        max_decoding_length=max(sample.limits),
+        suppress_sequences=[[target[PAD]], [target[BOS]]],
+    )
+    ids = {piece: token for token, piece in enumerate(target)}
+    return [[ids[piece] for piece in one.hypotheses[0]] for one in found]
 
 
 def length_penalty(alpha: float, pieces: float) -> float:

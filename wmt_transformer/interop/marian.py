@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from wmt_transformer import checkpoint
+from wmt_transformer import checkpoint, parent
 from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.experiment import to_json
@@ -30,6 +30,7 @@ from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_folder, marian_table
 from wmt_transformer.interop.marian_folder import Json, Search
 from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.parent import Parent
 from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 _SILENT = -1e4  # a bias beside which any other logit takes the whole probability
@@ -45,20 +46,24 @@ class Imported(NamedTuple):
     """-1 where they have no such id: one side has fewer pieces than the other."""
 
 
-def import_run(folder: str | os.PathLike[str], workdir: str | os.PathLike[str]) -> Config:
+def import_run(folder: str | os.PathLike[str], workdir: str | os.PathLike[str], origin: Parent | None = None) -> Config:
     """Writes a Marian model as a run with one checkpoint, of step 0, whole or not at all; returns its config.
+
+    The run remembers its `origin` as its parent (see `hub.locate`; default: the folder).
 
     Raises UserError for a folder that holds no such model or vocabulary, what cannot be represented, a package that is
     not installed, and a work folder that holds something.
     """
     folder = Path(folder)
+    origin = origin or Parent(str(folder.resolve()))
     marian_folder.settings(folder)
     two = marian_folder.has_two_vocabularies(folder)
     files = [*MarianVocabulary.FILES, *([MarianVocabulary.TARGET_FILE] if two else [])]
     if missing := [name for name in files if not (folder / name).is_file()]:
         raise UserError(f"{folder} holds no {missing[0]}; the vocabulary of a Marian model is {', '.join(files)}")
     with whole_folder(Path(workdir), "--workdir", frozenset()) as out:
-        imported = read(folder)
+        imported = read(folder, Path(origin.run).name)
+        parent.write(out, origin)
         data = out / "data"
         data.mkdir()
         for name in files:
@@ -73,19 +78,21 @@ def import_run(folder: str | os.PathLike[str], workdir: str | os.PathLike[str]) 
     return imported.config
 
 
-def read(folder: str | os.PathLike[str]) -> Imported:
+def read(folder: str | os.PathLike[str], name: str | None = None) -> Imported:
     """Reads the model of a folder that `MarianMTModel.save_pretrained` wrote; it need not hold SentencePiece files.
+
+    Its `name` may tell its languages, as opus-mt-en-de does (default: the folder's).
 
     Beam search is set as the folder says (see `marian_folder.search`), as far as ours can be: their length penalty is
     an exponent on the length n, ours on (5 + n) / 6. Raises UserError as `import_run` does.
     """
     folder = Path(folder)
+    name = name or folder.resolve().name
     theirs = marian_folder.settings(folder)
     search = marian_folder.search(folder, theirs)
     weights = marian_folder.weights(folder, theirs)
-    for name in _WITH_ROWS:
-        if name not in weights:
-            raise UserError(f"the weights of {folder} lack {name}")
+    if missing := [array for array in _WITH_ROWS if array not in weights]:
+        raise UserError(f"the weights of {folder} lack {missing[0]}")
     source_ids, target_ids = _ids(folder, theirs, search, weights)
     weights |= _vocabulary_weights(theirs, search, weights, source_ids, target_ids)
     source, target, output = (weights[name] for name in _WITH_ROWS[:3])
@@ -104,11 +111,11 @@ def read(folder: str | os.PathLike[str]) -> Imported:
     )
     data = DataConfig(
         "files",
-        *marian_folder.languages(folder),
+        *marian_folder.languages(folder, name),
         vocabulary_size=len(target_ids),
         max_length=theirs["max_position_embeddings"],
     )
-    config = Config(folder.resolve().name, "marian", model, data, decode=search.decode)
+    config = Config(name, "marian", model, data, decode=search.decode)
     return Imported(config, _params(folder, weights, model), source_ids, target_ids)
 
 

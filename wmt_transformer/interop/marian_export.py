@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,32 +23,43 @@ from typing import Any
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
-from wmt_transformer.data.vocabulary import Vocabulary
+from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.data.vocabulary_files import load_vocabulary
+from wmt_transformer.decode.lines import padded
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian_folder import ACTIVATIONS, Json, write_json
 from wmt_transformer.interop.marian_table import NORM_EPSILON
+from wmt_transformer.interop.model_card import CARD, Provenance, card
+from wmt_transformer.interop.verification import REPORT, Comparison, Sample, missing
 from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 _FILES = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"}
-_FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE}
+_FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE, REPORT, CARD}
 
 
 def export(
-    config: Config, params: Mapping[str, Any], data: str | os.PathLike[str], output: str | os.PathLike[str]
-) -> None:
+    config: Config,
+    params: Mapping[str, Any],
+    data: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    found: Provenance | None = None,
+) -> Comparison:
     """Writes a model and its vocabulary as a folder that `transformers` loads, whole or not at all.
+
+    Where transformers and torch are installed, they and we translate a few sentences before the folder is there;
+    returns how they compare.
 
     Args:
       config: the run's.
       params: of a checkpoint.
       data: the run's data folder, with its vocabulary.
       output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
+      found: what its model card says of the run.
 
     Raises:
-      UserError: the model has no counterpart, the vocabulary is another model's, safetensors is not installed, or
-        `output` holds other things or cannot be written.
+      UserError: the model has no counterpart, the vocabulary is another model's, safetensors is not installed,
+        transformers translates otherwise, or `output` holds other things or cannot be written.
     """
     try:
         from safetensors.numpy import save
@@ -70,6 +82,50 @@ def export(
         write_json(out / "generation_config.json", their_search(config.decode, positions))
         two = _export_vocabulary(words, Path(data), out)
         write_json(out / "tokenizer_config.json", _tokenizer(config.data, positions, two))
+        compared = _compared(config, params, Path(data), out, positions)
+        compared.write(out)
+        text = card(Path(output).resolve().name, config, model, found or Provenance(), compared)
+        (out / CARD).write_text(text, encoding="utf-8")
+    return compared
+
+
+def _compared(config: Config, params: Mapping[str, Any], data: Path, folder: Path, positions: int) -> Comparison:
+    """Returns how transformers translates a few sentences with the files of a folder (see `verification.py`)."""
+    if reason := missing("transformers", "torch"):
+        return Comparison("transformers", reason)
+    import torch
+    import transformers
+
+    sample = Sample.of(config, params, data, positions)
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model: Any = transformers.MarianMTModel.from_pretrained(folder).eval()
+        tokenizer = transformers.MarianTokenizer.from_pretrained(folder)
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
+    for text, ours in zip(sample.texts, sample.sources, strict=True):
+        theirs = tokenizer(_for_their_tokenizer(sample.vocabulary, text)).input_ids
+        if theirs != ours and not re.search(r"[<>]", text):  # these may spell what is special there
+            raise UserError(
+                f"transformers {transformers.__version__} cuts {text!r} into {theirs} and we into {ours}, so nothing "
+                "was written; another version of transformers may do better"
+            )
+    source = torch.tensor(padded(sample.sources, len(sample.sources), max(map(len, sample.sources))))
+    longest = max(sample.limits) + 1  # what they force to be EOS is then not compared
+    settings = {"num_beams": 1, "do_sample": False, "min_length": 0, "max_length": None, "max_new_tokens": longest}
+    found = model.generate(source.long(), attention_mask=(source != PAD).long(), **settings)
+    return sample.compare("transformers", {"float32": found[:, 1:].tolist()})
+
+
+def _for_their_tokenizer(words: Vocabulary, text: str) -> str:
+    """Returns a text as their tokeniser wants it: normalised, and no space after a tag."""
+    if isinstance(words, MarianVocabulary):
+        return text
+    text = normalise(text)
+    tag = next((tag for tag in words.tags if text.startswith(f"{tag} ")), "")
+    return tag + text.removeprefix(f"{tag} ") if tag else text
 
 
 def _why_not(model: ModelConfig, search: DecodeConfig) -> str:

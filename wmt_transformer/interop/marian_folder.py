@@ -278,10 +278,10 @@ def piece_ids(path: Path, rows: int) -> dict[str, int]:
     return names
 
 
-def languages(folder: Path) -> tuple[str, str]:
-    """Returns the languages as the tokeniser names them, or the folder's name (opus-mt-en-de), or "und"."""
+def languages(folder: Path, name: str) -> tuple[str, str]:
+    """Returns the languages as the tokeniser names them, or the model's name (opus-mt-en-de), or "und"."""
     said = read_json(folder / "tokenizer_config.json", {})
-    named = re.search(r"-([a-z]{2,3})-([a-z]{2,3})$", folder.resolve().name)
+    named = re.search(r"-([a-z]{2,3})-([a-z]{2,3})$", name)
     by_name = named.groups() if named else ("und", "und")
     source, target = (said.get(f"{side}_lang") for side in ("source", "target"))
     return source or by_name[0], target or by_name[1]

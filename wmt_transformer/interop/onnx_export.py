@@ -9,10 +9,7 @@ An output there has at most `max_length` tokens, here 50 pieces more than its so
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wmt_transformer.config import Config, DecodeConfig, UserError
-from wmt_transformer.data.vocabulary import normalise
+from wmt_transformer.config import Config, UserError
 from wmt_transformer.data.vocabulary_files import load_vocabulary
-from wmt_transformer.decode.generate import Translator
-from wmt_transformer.decode.lines import most_tokens
 from wmt_transformer.decode.runs import sized
 from wmt_transformer.files import whole_folder
 from wmt_transformer.interop import onnx_model
@@ -32,6 +26,7 @@ from wmt_transformer.interop.marian_export import their_config, their_search
 from wmt_transformer.interop.marian_folder import write_json
 from wmt_transformer.interop.onnx_graph import Precision, package
 from wmt_transformer.interop.tokenizer_json import tokenizer_config, tokenizer_json
+from wmt_transformer.interop.verification import REPORT, Comparison, Sample, missing
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 if TYPE_CHECKING:
@@ -39,8 +34,7 @@ if TYPE_CHECKING:
 
 SUFFIXES: dict[Precision, str] = {"float32": "", "float16": "_fp16", "int8": "_quantized"}
 """What transformers.js adds to a file's name for its dtype: fp32, fp16 or q8."""
-_COMPARED = 16  # development sentences
-_FILES = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "onnx"}
+_FILES = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "onnx", REPORT}
 
 
 def export(
@@ -49,11 +43,10 @@ def export(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     precisions: Sequence[Precision] = tuple(SUFFIXES),
-) -> str:
+) -> Comparison:
     """Writes a model and its vocabulary as a folder of ONNX graphs, whole or not at all; returns how they compare.
 
-    Where onnxruntime is installed and the data folder has development sentences, the first of these are translated by
-    both programs before the folder is there.
+    Where onnxruntime is installed, a few sentences are translated by both programs before the folder is there.
 
     Args:
       config: the run's.
@@ -83,7 +76,9 @@ def export(
             for name, make in (("encoder_model", onnx_model.encoder), ("decoder_model_merged", onnx_model.decoder)):
                 graph = make(model, params, precision, longest)
                 (out / "onnx" / f"{name}{SUFFIXES[precision]}.onnx").write_bytes(graph.SerializeToString())
-        return _compared(config, params, Path(data), out, precisions)
+        compared = _compared(config, params, Path(data), out, precisions)
+        compared.write(out)
+    return compared
 
 
 def positions(config: Config) -> int:
@@ -95,36 +90,19 @@ def positions(config: Config) -> int:
 
 def _compared(
     config: Config, params: Mapping[str, Any], data: Path, folder: Path, precisions: Sequence[Precision]
-) -> str:
-    """Returns how many development sentences onnxruntime translates as we do, both in float32 and greedily.
-
-    Raises UserError where more than one in eight differs though nothing was rounded: two translations may be equally
-    likely, but not that often.
-    """
-    if not importlib.util.find_spec("onnxruntime"):
-        return "not compared with ours: onnxruntime is not installed"
-    words, text = load_vocabulary(data), data / f"dev.{config.data.source}"
-    with open(text, encoding="utf-8") if text.is_file() else contextlib.nullcontext([]) as lines:
-        some = [line.strip() for line in itertools.islice(lines, _COMPARED)]
-    some = [line for line in some if line and len(words.encode(line)) < config.data.max_length]
-    if not some:
-        return f"not compared with ours: there are no development sentences in {data}"
-    exact = dataclasses.replace(config.model, compute_dtype="float32")
-    decode = DecodeConfig(beam_size=1, extra_length=config.decode.extra_length)
-    ours = Translator(dataclasses.replace(config, model=exact, decode=decode), params, words).translate(some)
-    sources = [[*words.encode(line), EOS] for line in some]
-    found = []
-    for precision in precisions:
-        graphs = OnnxTranslator(folder, precision)
-        theirs = [graphs.greedy(source, most_tokens(len(source), decode, positions(config))) for source in sources]
-        same = sum(normalise(words.decode(ids)) == line for ids, line in zip(theirs, ours, strict=True))
-        found.append(f"{precision} {same}")
-        if precision == "float32" and len(some) - same > len(some) // 8:
-            raise UserError(
-                f"onnxruntime translates {len(some) - same} of {len(some)} development sentences otherwise than we do, "
-                "so nothing was written; another version of onnxruntime may do better"
-            )
-    return f"of {len(some)} development sentences onnxruntime translates as we do: {', '.join(found)}"
+) -> Comparison:
+    """Returns how onnxruntime translates a few sentences (see `verification.py`)."""
+    if reason := missing("onnxruntime"):
+        return Comparison("onnxruntime", reason)
+    sample = Sample.of(config, params, data, positions(config))
+    graphs = {precision: OnnxTranslator(folder, precision) for precision in precisions}
+    return sample.compare(
+        "onnxruntime",
+        {
+            precision: [one.greedy(ids, most) for ids, most in zip(sample.sources, sample.limits, strict=True)]
+            for precision, one in graphs.items()
+        },
+    )
 
 
 class OnnxTranslator:

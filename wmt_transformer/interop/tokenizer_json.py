@@ -109,7 +109,8 @@ def _why_not(words: Vocabulary) -> str:
     model = _model(words)
     kind, rules = model.trainer_spec.model_type, model.normalizer_spec
     if kind not in (_BPE, _CHAR):
-        return f"it is {_KINDS[kind]} (data.vocabulary_model), where there are byte pairs (bpe) and characters (char)"
+        reason = f"it is {_KINDS[kind]} (data.vocabulary_model), where there are byte pairs (bpe) and characters (char)"
+        return f"{reason}: only these fall back to bytes there, so that no character is lost"
     if rules.precompiled_charsmap:
         return f"it normalises text by SentencePiece's rules {rules.name!r}, which transformers.js only approximates"
     if not rules.add_dummy_prefix:
