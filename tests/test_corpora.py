@@ -141,7 +141,7 @@ def test_every_corpus_and_direction_has_a_config_value():
     import typing
 
     names, elsewhere = typing.get_args(typing.get_type_hints(DataConfig, include_extras=True)["corpus"])
-    collections = {"hf": "hf:NAME:CONFIG"}
+    collections = {"hf": "hf:NAME:CONFIG", "mtdata": "mtdata:ID"}
     assert set(corpora.CORPORA) | {"shakespeare", "text"} == {*typing.get_args(names), *collections}
     for collection, name in collections.items():
         assert mistake(name, elsewhere) is None and mistake(f"{collection}:", elsewhere)

@@ -29,7 +29,7 @@ from wmt_transformer.ranges import (
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
-NamedElsewhere = Annotated[str, Form(r"hf:[^:=\s]+(:[^:=\s]+)?", "hf:NAME[:CONFIG]")]
+NamedElsewhere = Annotated[str, Form(r"hf:[^:=\s]+(:[^:=\s]+)?|mtdata:[^:=\s]+", "hf:NAME[:CONFIG] or mtdata:ID")]
 """A corpus by the name that it has in somebody else's collection."""
 
 
@@ -133,6 +133,9 @@ class DataConfig(Checked):
             "multi30k",
             "tatoeba",
             "wmt14",
+            "wmt16",
+            "iwslt14",
+            "iwslt17",
             "files",
             "penn_treebank",
             "penn_sample",
@@ -144,7 +147,7 @@ class DataConfig(Checked):
         | NamedElsewhere
     ) = "wmt14"
     """Which corpus. `files` (translation), `trees` (parsing) and `text` (language model) read the files named below;
-    hf:NAME[:CONFIG] is a data set of the Hugging Face hub."""
+    hf:NAME[:CONFIG] is a data set of the Hugging Face hub, mtdata:ID one of mtdata's index."""
     source: str = "en"
     """Language translated from (ISO 639-1)."""
     target: str = "de"
@@ -157,9 +160,10 @@ class DataConfig(Checked):
     split to read, or a part of it, such as train[1000:]."""
     dev_files: tuple[str, ...] = ()
     """corpus = files or trees: the development set, in the same form. corpus = text: where none is given, the last
-    tenth of each training file. corpus = hf:…: the split, as in train_files."""
+    tenth of each training file. corpus = hf:…: the split, as in train_files. corpus = mtdata:…: the
+    IDs."""
     test_files: tuple[str, ...] = ()
-    """corpus = files or trees: the test set, in the same form."""
+    """The test set, in the same form."""
     more_corpora: tuple[str, ...] = ()
     """Corpora to train on besides `corpus`: NAME, NAME=FOLDER or files=FILE[,FILE], with :SOURCE-TARGET after it where
     its languages are others, as in `tatoeba:en-fr`. Development and test sets are those of `corpus`."""

@@ -14,7 +14,17 @@ from functools import partial
 from pathlib import Path
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data.corpora import built_in, hugging_face, multi30k, parallel, tatoeba, wmt14
+from wmt_transformer.data.corpora import (
+    built_in,
+    hugging_face,
+    iwslt,
+    mtdata,
+    multi30k,
+    parallel,
+    tatoeba,
+    wmt14,
+    wmt16,
+)
 from wmt_transformer.data.corpora.corpus import Corpus, Pair, Split, folder, kind
 from wmt_transformer.data.corpora.members import members
 from wmt_transformer.data.treebanks import corpora as treebanks
@@ -25,8 +35,12 @@ CORPORA: dict[str, Corpus] = {
     "multi30k": multi30k.CORPUS,
     "tatoeba": tatoeba.CORPUS,
     "wmt14": wmt14.CORPUS,
+    "wmt16": wmt16.CORPUS,
+    "iwslt14": iwslt.IWSLT14,
+    "iwslt17": iwslt.IWSLT17,
     "files": parallel.CORPUS,
     "hf": hugging_face.CORPUS,
+    "mtdata": mtdata.CORPUS,
     "penn_treebank": TREEBANK,
     "penn_sample": TREEBANK,
     "craft": TREEBANK,

@@ -135,7 +135,7 @@ def _explained(data: DataConfig) -> Iterator[None]:
         raise
     except Exception as error:
         name, _ = _named(data)
-        message = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        message = (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")
         if "gated" in message:
             advice = f"accept its licence at {_HUB}{name}, then log in: hf auth login"
         elif isinstance(error, ConnectionError):
