@@ -230,5 +230,7 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(monk
 
 def test_a_missing_package_is_named_with_its_size(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"not installed; run: pip install 'datasets>=4' \(100 MB with pandas\)"):
-        list(corpora.load(DataConfig(corpus="hf:somebody/colours:de-en"), "train"))
+    data = DataConfig(corpus="hf:somebody/colours:de-en")
+    for ask in (corpora.credits, lambda data: list(corpora.load(data, "train"))):
+        with pytest.raises(UserError, match=r"not installed; run: pip install 'datasets>=4' \(100 MB with pandas\)"):
+            ask(data)

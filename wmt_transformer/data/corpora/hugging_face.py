@@ -38,7 +38,8 @@ def load(data: DataConfig, split: Split) -> Iterator[Pair]:
 
 def credits(data: DataConfig) -> list[str]:
     """Returns the licence and the citation that the data set's card gives."""
-    from huggingface_hub import DatasetCard
+    _library()
+    from huggingface_hub import DatasetCard  # which comes with it
 
     name, _ = _named(data)
     with contextlib.suppress(Exception):  # no card, or one that cannot be read; a hub that refuses shows when data load
