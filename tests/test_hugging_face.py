@@ -54,7 +54,7 @@ PAIRS = [("red", "rot"), ("green", "grün"), ("blue", "blau"), ("white", None)]
 @pytest.fixture
 def colours(tmp_path, monkeypatch) -> Path:
     """A copy of a data set's repository: columns of translations in de-en, a column for each language in en-fr."""
-    import datasets
+    import datasets.config
     import pyarrow
     import pyarrow.parquet
 

@@ -86,7 +86,7 @@ def _talks(place: Path, pair: str, data: DataConfig) -> Iterator[Pair]:
         return None if _NO_TEXT.search(line) else re.sub(r"</?(title|description)>", "", line).strip()
 
     paths = (_find(place, f"train.tags.{pair}.{language}", pair) for language in (data.source, data.target))
-    return text_files.parallel(*paths, text)
+    return text_files.parallel(*paths, text=text)
 
 
 def _segments(place: Path, name: str, pair: str, data: DataConfig) -> Iterator[Pair]:
@@ -97,7 +97,7 @@ def _segments(place: Path, name: str, pair: str, data: DataConfig) -> Iterator[P
         return html.unescape(found[1]).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").strip() if found else None
 
     paths = (_find(place, f"{name}.{pair}.{language}.xml", pair) for language in (data.source, data.target))
-    return text_files.parallel(*paths, text)
+    return text_files.parallel(*paths, text=text)
 
 
 def _names(name: str, pair: str) -> list[str]:

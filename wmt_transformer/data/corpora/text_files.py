@@ -26,7 +26,7 @@ def find(folder: str, names: list[str]) -> Path:
 
 
 def parallel(
-    source: Path, target: Path, text: Callable[[str], str | None] = lambda line: line
+    source: Path, target: Path, *, text: Callable[[str], str | None] = lambda line: line
 ) -> Iterator[tuple[str, str]]:
     """Yields line n of both files; raises UserError with both counts when one ends before the other.
 
