@@ -21,6 +21,7 @@ from wmt_transformer.data.corpora import built_in, multi30k, wmt14
 from wmt_transformer.data.corpora.corpus import Split
 from wmt_transformer.data.corpora.tatoeba import split_by_components
 from wmt_transformer.files import cache_folder
+from wmt_transformer.ranges import mistake
 
 
 def load(split: Split = "train", **settings) -> list[tuple[str, str]]:
@@ -139,8 +140,11 @@ def test_unnamed_and_equal_languages_are_refused(source, target):
 def test_every_corpus_and_direction_has_a_config_value():
     import typing
 
-    known = typing.get_args(typing.get_type_hints(DataConfig)["corpus"])
-    assert set(corpora.CORPORA) | {"shakespeare", "text"} == set(known)
+    names, elsewhere = typing.get_args(typing.get_type_hints(DataConfig, include_extras=True)["corpus"])
+    collections = {"hf": "hf:NAME:CONFIG", "mtdata": "mtdata:ID"}
+    assert set(corpora.CORPORA) | {"shakespeare", "text"} == {*typing.get_args(names), *collections}
+    for collection, name in collections.items():
+        assert mistake(name, elsewhere) is None and mistake(f"{collection}:", elsewhere)
 
 
 # ---- The phrasebook

@@ -163,7 +163,9 @@ MAY = {
 
 def another(value: typing.Any, kind: typing.Any) -> typing.Any:
     """Another value of a field, in its range."""
-    if choices := [one for one in typing.get_args(kind) if isinstance(one, str) and one != value]:
+    kinds_of_text = [kind, *typing.get_args(kind)]  # names, or names and forms
+    choices = [one for part in kinds_of_text for one in typing.get_args(part) if isinstance(one, str) and one != value]
+    if choices:
         return choices[0]
     if isinstance(value, bool):
         return not value

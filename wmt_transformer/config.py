@@ -12,12 +12,25 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from wmt_transformer.ranges import AtLeastOne, AtLeastZero, Count, CountOrZero, Positive, Share, Size, kinds, mistake
+from wmt_transformer.ranges import (
+    AtLeastOne,
+    AtLeastZero,
+    Count,
+    CountOrZero,
+    Form,
+    Positive,
+    Share,
+    Size,
+    kinds,
+    mistake,
+)
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
+NamedElsewhere = Annotated[str, Form(r"hf:[^:=\s]+(:[^:=\s]+)?|mtdata:[^:=\s]+", "hf:NAME[:CONFIG] or mtdata:ID")]
+"""A corpus by the name that it has in somebody else's collection."""
 
 
 class UserError(Exception):
@@ -114,20 +127,27 @@ class ModelConfig(Checked):
 class DataConfig(Checked):
     """Where the pairs come from, the vocabulary, and the batches (§5.1)."""
 
-    corpus: Literal[
-        "phrasebook",
-        "multi30k",
-        "tatoeba",
-        "wmt14",
-        "files",
-        "penn_treebank",
-        "penn_sample",
-        "craft",
-        "trees",
-        "shakespeare",
-        "text",
-    ] = "wmt14"
-    """Which corpus. `files` (translation), `trees` (parsing) and `text` (language model) read the files named below."""
+    corpus: (
+        Literal[
+            "phrasebook",
+            "multi30k",
+            "tatoeba",
+            "wmt14",
+            "wmt16",
+            "iwslt14",
+            "iwslt17",
+            "files",
+            "penn_treebank",
+            "penn_sample",
+            "craft",
+            "trees",
+            "shakespeare",
+            "text",
+        ]
+        | NamedElsewhere
+    ) = "wmt14"
+    """Which corpus. `files` (translation), `trees` (parsing) and `text` (language model) read the files named below;
+    hf:NAME[:CONFIG] is a data set of the Hugging Face hub, mtdata:ID one of mtdata's index."""
     source: str = "en"
     """Language translated from (ISO 639-1)."""
     target: str = "de"
@@ -136,12 +156,14 @@ class DataConfig(Checked):
     """A folder that already holds the corpus; None downloads it."""
     train_files: tuple[str, ...] = ()
     """corpus = files: one .tsv[.gz], or a source file and a target file; relative to `path`. Treebanks: files of trees
-    (* stands for any characters), added to the training set. corpus = text: any number of files."""
+    (* stands for any characters), added to the training set. corpus = text: any number of files. corpus = hf:…: the
+    split to read, or a part of it, such as train[1000:]."""
     dev_files: tuple[str, ...] = ()
     """corpus = files or trees: the development set, in the same form. corpus = text: where none is given, the last
-    tenth of each training file."""
+    tenth of each training file. corpus = hf:…: the split, as in train_files. corpus = mtdata:…: the
+    IDs."""
     test_files: tuple[str, ...] = ()
-    """corpus = files or trees: the test set, in the same form."""
+    """The test set, in the same form."""
     more_corpora: tuple[str, ...] = ()
     """Corpora to train on besides `corpus`: NAME, NAME=FOLDER or files=FILE[,FILE], with :SOURCE-TARGET after it where
     its languages are others, as in `tatoeba:en-fr`. Development and test sets are those of `corpus`."""

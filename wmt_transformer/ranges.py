@@ -1,4 +1,4 @@
-"""What values a setting may have: types with ranges, whether a value fits one, and how a range reads.
+"""What values a setting may have: types with ranges or forms, whether a value fits one, and how a range reads.
 
 A range is a part of the field's type (`Annotated`), so that the schema in `config.py` says it beside the default.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import types
 import typing
 from typing import Annotated, Any, Literal, Union
@@ -36,6 +37,20 @@ class Range(typing.NamedTuple):
         return f"{low} and below {self.high:g}" if self.below_high else f"{self.low:g} to {self.high:g}"
 
 
+class Form(typing.NamedTuple):
+    """The texts that a setting may have: those that a regular expression matches as a whole."""
+
+    pattern: str
+    examples: str
+    """How they read, for people."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.examples
+
+
 Count = Annotated[int, Range(1, MOST, below_high=False)]
 CountOrZero = Annotated[int, Range(0, MOST, below_high=False)]
 Share = Annotated[float, Range(0, 1)]
@@ -61,7 +76,7 @@ def expected(kind: Any) -> str:
     origin: Any = typing.get_origin(kind)
     inside: Any = typing.get_args(kind)
     if origin is Annotated:
-        return f"{expected(inside[0])}, {inside[1]}"
+        return str(inside[1]) if isinstance(inside[1], Form) else f"{expected(inside[0])}, {inside[1]}"
     if origin is Literal:
         return f"one of {', '.join(map(str, inside))}" if len(inside) > 1 else str(inside[0])
     if origin in (Union, types.UnionType):

@@ -135,6 +135,8 @@ def _build(
     report: Report,
     processes: int | None,
 ) -> Manifest:
+    for line in corpora.credits(data):
+        report(line)
     # Dev and test first: whatever is wrong with them shows before the long work.
     digest = TextDigest()
     sizes = {split: _copy_text(data, split, folder, digest) for split in ("dev", "test")}

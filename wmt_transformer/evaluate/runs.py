@@ -101,7 +101,7 @@ def table(scores: bleu.Scores | TreeScores, paper: str | None = None) -> str:
 def papers_scores(settings: Config, split: str) -> str | None:
     """Returns which of a run's scores are the paper's, None where its corpus or split is not."""
     data = settings.data
-    if (data.corpus, data.source, split) != ("wmt14", "en", "test"):
+    if data.corpus not in ("wmt14", "wmt16") or (data.source, split) != ("en", "test"):
         return None
     return {
         "de": "The paper's 27.3 and 28.4 (newstest2014) are tokenised BLEU with compounds split.",

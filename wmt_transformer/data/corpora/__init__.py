@@ -14,8 +14,18 @@ from functools import partial
 from pathlib import Path
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data.corpora import built_in, multi30k, parallel, tatoeba, wmt14
-from wmt_transformer.data.corpora.corpus import Corpus, Pair, Split, folder
+from wmt_transformer.data.corpora import (
+    built_in,
+    hugging_face,
+    iwslt,
+    mtdata,
+    multi30k,
+    parallel,
+    tatoeba,
+    wmt14,
+    wmt16,
+)
+from wmt_transformer.data.corpora.corpus import Corpus, Pair, Split, folder, kind
 from wmt_transformer.data.corpora.members import members
 from wmt_transformer.data.treebanks import corpora as treebanks
 
@@ -25,13 +35,19 @@ CORPORA: dict[str, Corpus] = {
     "multi30k": multi30k.CORPUS,
     "tatoeba": tatoeba.CORPUS,
     "wmt14": wmt14.CORPUS,
+    "wmt16": wmt16.CORPUS,
+    "iwslt14": iwslt.IWSLT14,
+    "iwslt17": iwslt.IWSLT17,
     "files": parallel.CORPUS,
+    "hf": hugging_face.CORPUS,
+    "mtdata": mtdata.CORPUS,
     "penn_treebank": TREEBANK,
     "penn_sample": TREEBANK,
     "craft": TREEBANK,
     "trees": Corpus(treebanks.load),
 }
-"""Every corpus of pairs; what a language model reads besides is in `documents/corpora.py`."""
+"""Every corpus of pairs, and the collections that name more of them, as in hf:NAME; what a language model reads
+besides is in `documents/corpora.py`."""
 
 
 def load(data: DataConfig, split: Split) -> Iterator[Pair]:
@@ -78,6 +94,16 @@ def symbols(data: DataConfig, targets: Iterable[str]) -> list[str]:
     return sorted(brackets | {*data.tags} - {""})
 
 
+def has_pairs(corpus: str) -> bool:
+    """Tells whether a corpus holds pairs of sentences, and not text for a language model alone."""
+    return kind(corpus) in CORPORA
+
+
+def credits(data: DataConfig) -> list[str]:
+    """Returns lines for people: licence and citation of each corpus to train on, where its source says them."""
+    return [line for member in members(data) for line in _corpus(member).credits(member)]
+
+
 def files(data: DataConfig) -> list[Path]:
     """Returns the local files that the splits are read from, as far as they exist; downloads never change."""
     return sorted({path for member in members(data) for path in _files(member)})
@@ -91,9 +117,9 @@ def _files(data: DataConfig) -> list[Path]:
 
 
 def _corpus(data: DataConfig) -> Corpus:
-    if data.corpus not in CORPORA:
+    if not has_pairs(data.corpus):
         raise UserError(f"{data.corpus} is no corpus of pairs but text for a language model; set --data.documents file")
-    return CORPORA[data.corpus]
+    return CORPORA[kind(data.corpus)]
 
 
 def _check_direction(data: DataConfig) -> None:
@@ -104,6 +130,6 @@ def _check_direction(data: DataConfig) -> None:
         raise UserError(f"data.source and data.target are both {data.source!r}; name two languages")
     if data.corpus == "trees" and data.target != "tree":
         raise UserError(f"data.target is {data.target!r}, and corpus trees translates to tree")
-    known = CORPORA[data.corpus].directions if data.corpus in CORPORA else ()
+    known = _corpus(data).directions if has_pairs(data.corpus) else ()
     if known and f"{data.source}-{data.target}" not in known:
         raise UserError(f"{data.corpus} has no {data.source}-{data.target}; it has {', '.join(known)}")

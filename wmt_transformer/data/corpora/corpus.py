@@ -17,6 +17,11 @@ def no_files(data: DataConfig) -> list[str]:
     return []
 
 
+def no_credits(data: DataConfig) -> list[str]:
+    """Returns what is known of a corpus whose source does not say in what form to credit it: nothing."""
+    return []
+
+
 class Corpus(NamedTuple):
     """One entry of the table of corpora."""
 
@@ -26,6 +31,13 @@ class Corpus(NamedTuple):
     """What it translates, such as en-de; () is whatever its files hold."""
     files: Callable[[DataConfig], list[str]] = no_files
     """Returns the names, below `data.path`, of the files that its splits may be read from."""
+    credits: Callable[[DataConfig], list[str]] = no_credits
+    """Returns lines for people: the licence and what to cite, where the corpus's source says them."""
+
+
+def kind(corpus: str) -> str:
+    """Returns which entry of the table a corpus is: its name, or the collection before the colon, as in hf:NAME."""
+    return corpus.partition(":")[0]
 
 
 def between(*languages: str) -> tuple[str, ...]:

@@ -13,8 +13,11 @@ import re
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data.vocabulary import normalise
 
-_FORM = re.compile(r"(?P<corpus>\w+)(=(?P<where>.+?))?(:(?P<source>[A-Za-z]\w*)-(?P<target>[A-Za-z][\w-]*))?")
-"""`tatoeba`, `tatoeba=FOLDER`, `files=FILE`, `files=FILE,FILE`, any of them with `:en-fr` after it."""
+_FORM = re.compile(
+    r"(?P<corpus>hf:[^:=]+(:[^:=]+)?|mtdata:[^:=]+|\w+)"
+    r"(=(?P<where>.+?))?(:(?P<source>[A-Za-z]\w*)-(?P<target>[A-Za-z][\w-]*))?"
+)
+"""`tatoeba`, `tatoeba=FOLDER`, `files=FILE,FILE`, `hf:NAME:CONFIG`, any of them with `:en-fr` after it."""
 
 
 def members(data: DataConfig) -> list[DataConfig]:

@@ -9,7 +9,7 @@ import io
 import itertools
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wmt_transformer.config import UserError
@@ -25,9 +25,16 @@ def find(folder: str, names: list[str]) -> Path:
     raise UserError(f"{folder} has no {' or '.join(names)}; give --data.path the folder that holds it")
 
 
-def parallel(source: Path, target: Path) -> Iterator[tuple[str, str]]:
-    """Yields line n of both files; raises UserError with both counts when one ends before the other."""
-    sources, targets = _not_empty(source), _not_empty(target)
+def parallel(
+    source: Path, target: Path, *, text: Callable[[str], str | None] = lambda line: line
+) -> Iterator[tuple[str, str]]:
+    """Yields line n of both files; raises UserError with both counts when one ends before the other.
+
+    `text` makes of a line what counts, None of a line that does not.
+    """
+    sources, targets = (
+        (found for line in _not_empty(path) if (found := text(line)) is not None) for path in (source, target)
+    )
     for number, (left, right) in enumerate(itertools.zip_longest(sources, targets)):
         if left is None or right is None:
             longer = number + 1 + sum(1 for _ in (targets if left is None else sources))

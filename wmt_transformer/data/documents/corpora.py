@@ -39,7 +39,7 @@ def load(data: DataConfig, split: Split) -> Iterator[str]:
     for name in ("more_corpora", "tags", "subword_sampling"):
         if getattr(data, name):
             raise UserError(f"data.{name} is for pairs of sentences, and a language model reads text; leave it out")
-    if data.corpus in corpora.CORPORA:
+    if corpora.has_pairs(data.corpus):
         yield from (target for _, target in corpora.load(data, split) if target)
         return
     corpora.check_path(data)
@@ -78,7 +78,7 @@ def files(data: DataConfig, split: Split) -> list[tuple[Path, tuple[float, float
 
 def local_files(data: DataConfig) -> list[Path]:
     """Returns the local files that the splits are read from, as far as they exist; downloads never change."""
-    if data.corpus in corpora.CORPORA:
+    if corpora.has_pairs(data.corpus):
         return corpora.files(data)
     shakespeare = _SHAKESPEARE_NAMES if data.path is not None else []
     names = shakespeare if data.corpus == "shakespeare" else parallel.named(data)
