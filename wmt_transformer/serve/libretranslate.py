@@ -40,7 +40,9 @@ class Asked:
 async def translate(request: Request) -> Response:
     """POST /translate."""
     service: Service = request.app.state.service
-    asked = checked(await fields(request, service.limits.body), service)
+    given = await fields(request, service.limits.body)
+    await service.access.admit(request, given, given.get("q"))
+    asked = checked(given, service)
     if asked.html:
         work = service.html(asked.texts, asked.direction)
     else:
@@ -138,6 +140,7 @@ async def detect(request: Request) -> Response:
     """POST /detect."""
     service: Service = request.app.state.service
     given = await fields(request, service.limits.body)
+    await service.access.admit(request, given, given.get("q"))
     if not given.get("q"):
         raise Refused(400, "Invalid request: missing q parameter")
     found = service.detect(_texts(given["q"], service)) or [NOTHING]
@@ -159,8 +162,8 @@ async def settings(request: Request) -> Response:
             "charLimit": service.limits.characters,
             "frontendTimeout": 500,
             "alternatives": service.most_alternatives,
-            "apiKeys": False,
-            "keyRequired": False,
+            "apiKeys": service.access.needs_key,
+            "keyRequired": service.access.needs_key,
             "suggestions": False,
             "filesTranslation": False,
             "supportedFilesFormat": [],

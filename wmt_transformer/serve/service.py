@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from wmt_transformer.decode.alignment import Links
 from wmt_transformer.decode.lines import Translation
 from wmt_transformer.serve import markup
+from wmt_transformer.serve.access import Access
 from wmt_transformer.serve.batching import Batcher
 from wmt_transformer.serve.detection import Detected, Detector
 from wmt_transformer.serve.directions import Direction, Directions
@@ -46,10 +47,11 @@ class Answer:
 class Service:
     """What all interfaces share."""
 
-    def __init__(self, directions: Directions, batcher: Batcher, limits: Limits):
+    def __init__(self, directions: Directions, batcher: Batcher, limits: Limits, access: Access):
         self.directions = directions
         self.batcher = batcher
         self.limits = limits
+        self.access = access
         self._detector = Detector(directions.sources)
 
     @property
