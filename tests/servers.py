@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -61,14 +62,19 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(limits: Limits | None = None, most_waiting: int = 2000, access: Access | None = None) -> Iterator[Running]:
+def running(
+    limits: Limits | None = None,
+    most_waiting: int = 2000,
+    access: Access | None = None,
+    suggestions: Path | None = None,
+) -> Iterator[Running]:
     """Runs a server of two directions until the block ends."""
     directions = Directions(
         [Direction("de", "en", translator(0), ("one",)), Direction("en", "fr", translator(1), ("two",))]
     )
     metrics, limits, lines = Metrics(), limits or Limits(characters=2000, texts=20), []
     batcher = Batcher(directions, metrics, most_waiting=most_waiting)
-    service = Service(directions, batcher, limits, access or Access())
+    service = Service(directions, batcher, limits, access or Access(), suggestions)
     listening = server.bound("127.0.0.1", 0)
     process = uvicorn.Server(server.config(app.build(service, metrics, say=lines.append), limits))
     thread = threading.Thread(target=process.run, args=([listening],))

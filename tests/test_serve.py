@@ -271,7 +271,7 @@ def test_what_clients_ask_first(server: Running):
     assert server.ask("/detect", {"q": "123"})[1] == [{"confidence": 0.0, "language": "en"}]
     spec = server.ask("/spec")[1]
     for path, verbs in spec["paths"].items():
-        for verb in verbs:
+        for verb in verbs if "{" not in path else ():
             assert server.ask(path, {} if verb == "post" else None, verb.upper())[0] not in (404, 405, 500), path
     assert "POST /translate" in server.ask("/docs")[1]
 

@@ -1,6 +1,7 @@
 """Who may ask `serve`, and how often: keys, their file, rates of each key and address; each interface's words."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -15,7 +16,7 @@ from libretranslatepy import LibreTranslateAPI
 from servers import Running, running
 
 from wmt_transformer.config import UserError
-from wmt_transformer.serve import access
+from wmt_transformer.serve import access, suggestions
 from wmt_transformer.serve.access import Access, Keys
 
 ASKED = {"q": "Hund", "source": "de", "target": "en"}
@@ -138,12 +139,9 @@ def redis(tmp_path: Path):
 
 
 def test_two_servers_count_in_one_redis(redis: str):
-    with running(access=Access(per_address="3/hour", storage=redis)) as one:
-        assert one.translate(["Hund"] * 2)
-        with running(access=Access(per_address="3/hour", storage=redis)) as two:
-            assert two.translate("Hund")
-            assert two.ask("/translate", ASKED)[0] == 429
-        assert one.ask("/translate", ASKED)[0] == 429
+    for codes in ([200, 200], [200, 429]):
+        with running(access=Access(per_address="3/hour", storage=redis)) as server:
+            assert [server.ask("/translate", ASKED)[0] for _ in codes] == codes
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -162,3 +160,20 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture):
     with pytest.raises(UserError, match="memory:// or redis"):
         Access(storage="postgres://user:secret@host")
     assert os.path.getsize(path) > 64
+
+
+def test_suggestions_are_added_to_the_file_that_was_named(tmp_path: Path, capsys: pytest.CaptureFixture):
+    path, asked = tmp_path / "suggestions", {"q": "Hund\n", "s": "dög", "source": "de", "target": "en"}
+    with running(suggestions=path) as server:
+        assert server.ask("/frontend/settings")[1]["suggestions"] is True
+        for _ in range(2):
+            assert server.ask("/suggest", {**asked, "more": 1})[:2] == (200, {"success": True})
+        for field in asked:
+            missing = (400, {"error": f"Invalid request: missing {field} parameter"})
+            assert server.ask("/suggest", {**asked, field: ""})[:2] == missing
+        assert server.ask("/suggest", {**asked, "s": ["dog"]})[0] == 400
+        assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == [asked] * 2
+        with pytest.MonkeyPatch.context() as full:
+            full.setattr(suggestions, "MOST", path.stat().st_size)
+            assert server.ask("/suggest", asked)[0] == 503
+    assert "cannot write suggestions" in refused(capsys, "serve", "--workdir", "x", "--suggestions", tmp_path)

@@ -25,6 +25,9 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, this machine)")
     sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s; 0: a free one)")
     sub.add_argument("--origins", default="*", help="the site whose pages may ask (default: all)")
+    sub.add_argument(
+        "--suggestions", metavar="FILE", type=Path, help="where to add what users suggest (default: it is refused)"
+    )
     add_search(sub)
     access = sub.add_argument_group("who may ask")
     access.add_argument("--keys", metavar="FILE", type=Path, help="hashes of keys, one of which each request needs")
@@ -61,7 +64,7 @@ def serve(options: argparse.Namespace, overrides: list[str]) -> None:
             "name yours with --workdir"
         )
     try:
-        from wmt_transformer.serve import directions, server
+        from wmt_transformer.serve import directions, server, suggestions
         from wmt_transformer.serve.access import Access, Keys, new_key
         from wmt_transformer.serve.batching import Batcher
         from wmt_transformer.serve.metrics import Metrics
@@ -75,6 +78,8 @@ def serve(options: argparse.Namespace, overrides: list[str]) -> None:
         print(new_key(options.keys, options.new_key))
         return
     keys = Keys(options.keys) if options.keys else None
+    if options.suggestions:
+        suggestions.check(options.suggestions)
     access = Access(keys, options.rate_per_key, options.rate_per_address, options.rate_storage)
     with server.bound(options.host, options.port) as listening:
         found, metrics = directions.load(workdirs, options.compute_dtype, say), Metrics()
@@ -82,4 +87,6 @@ def serve(options: argparse.Namespace, overrides: list[str]) -> None:
         for one in found:
             batcher.request(one.translator, False)  # settings out of range are an error here, not in a thread
         limits = Limits(characters=options.max_characters, texts=options.max_texts, seconds=float(options.timeout))
-        server.serve(listening, Service(found, batcher, limits, access), metrics, options.origins, say)
+        server.serve(
+            listening, Service(found, batcher, limits, access, options.suggestions), metrics, options.origins, say
+        )

@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wmt_transformer.config import UserError
-from wmt_transformer.serve import deepl, google, immersive, libretranslate, specification
+from wmt_transformer.serve import deepl, google, immersive, libretranslate, specification, suggestions, uploads
 from wmt_transformer.serve.failures import Gone, NotReady, Refused
 from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Service
@@ -44,8 +44,9 @@ def build(service: Service, metrics: Metrics, origins: str = "*", say: Callable[
         Route("/detect", libretranslate.detect, methods=["POST"]),
         Route("/languages", libretranslate.languages),
         Route("/frontend/settings", libretranslate.settings),
-        Route("/suggest", libretranslate.suggest, methods=["POST"]),
-        Route("/translate_file", libretranslate.files, methods=["POST"]),
+        Route("/suggest", suggestions.suggest, methods=["POST"]),
+        Route("/translate_file", uploads.translate, methods=["POST"]),
+        Route("/download_file/{name}", uploads.download),
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", figures),
@@ -62,6 +63,7 @@ def build(service: Service, metrics: Metrics, origins: str = "*", say: Callable[
     app = Starlette(routes=[*routes, files], exception_handlers=handlers)
     app.state.service = service
     app.state.metrics = metrics
+    app.state.results = uploads.Results()
     return Replies(app, {route.endpoint: route.path for route in routes}, metrics, origins, say)
 
 

@@ -17,6 +17,7 @@ from wmt_transformer.serve.answering import answered
 from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.detection import Detected
 from wmt_transformer.serve.directions import Direction, name
+from wmt_transformer.serve.documents import FORMATS
 from wmt_transformer.serve.failures import Refused
 from wmt_transformer.serve.service import Service
 
@@ -164,22 +165,12 @@ async def settings(request: Request) -> Response:
             "alternatives": service.most_alternatives,
             "apiKeys": service.access.needs_key,
             "keyRequired": service.access.needs_key,
-            "suggestions": False,
-            "filesTranslation": False,
-            "supportedFilesFormat": [],
+            "suggestions": service.suggestions is not None,
+            "filesTranslation": True,
+            "supportedFilesFormat": sorted(FORMATS),
             "language": {
                 kind: {"code": code, "name": name(code)}
                 for kind, code in (("source", first.source), ("target", first.target))
             },
         }
     )
-
-
-async def suggest(request: Request) -> Response:
-    """POST /suggest: nothing is kept of what users send."""
-    raise Refused(403, "Suggestions are disabled on this server.")
-
-
-async def files(request: Request) -> Response:
-    """POST /translate_file."""
-    raise Refused(403, "Files translation are disabled on this server.")
