@@ -3,9 +3,12 @@
 import concurrent.futures
 import json
 import re
+import shutil
 import socket
+import subprocess
 import time
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 import deepl
@@ -314,6 +317,15 @@ def test_libretranslatepy(server: Running, alone: dict):
     assert api.translate(TEXTS[3], "de", "en") == alone[TEXTS[3]][0]
     assert api.detect("The old dog sees a small bird in the garden.")[0]["language"] == "en"
     assert [one["code"] for one in api.languages()] == ["de", "en", "fr"]
+
+
+def test_libretranslates_client_for_node(server: Running, alone: dict):
+    script = Path(__file__).parent / "libretranslate_js" / "translate.mjs"
+    if not (shutil.which("node") and (script.parent / "node_modules").is_dir()):
+        pytest.skip("the client is not installed: npm install --ignore-scripts --prefix tests/libretranslate_js")
+    asked = {"apiurl": server.url, "apiKey": "any", "query": TEXTS[3], "source": "de", "target": "en"}
+    done = subprocess.run(["node", script, json.dumps(asked)], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout) == alone[TEXTS[3]][0] and not done.stderr
 
 
 def test_deepls_own_client(server: Running, alone: dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
@@ -15,6 +15,13 @@ from wmt_transformer.serve.failures import Gone, Refused
 
 SECONDS = 20
 """A body has arrived after this time, or the request is refused."""
+
+
+class File(NamedTuple):
+    """A file of a form."""
+
+    name: str
+    data: bytes
 
 
 async def fields(request: Request, most: int) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def _object(body: bytes) -> dict[str, Any]:
     return found
 
 
-async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str | UploadFile]]:
+async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str | File]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
         yield b""
@@ -65,7 +72,14 @@ async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str
             parsed = await FormParser(headers, stream(), max_part_size=len(body) + 1).parse()
     except (MultiPartException, KeyError, ValueError):
         raise Refused(400, "Invalid request: the form cannot be read") from None
-    return parsed.multi_items()
+    found: list[tuple[str, str | File]] = []
+    for name, value in parsed.multi_items():
+        if isinstance(value, UploadFile):
+            found.append((name, File(value.filename or "", await value.read())))
+            await value.close()
+        else:
+            found.append((name, value))
+    return found
 
 
 async def _whole(request: Request, most: int) -> bytes:

@@ -10,17 +10,18 @@ import asyncio
 import dataclasses
 import re
 import secrets
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from wmt_transformer.serve import documents
 from wmt_transformer.serve.answering import answered
-from wmt_transformer.serve.body import fields
+from wmt_transformer.serve.body import File, fields
 from wmt_transformer.serve.directions import Direction
 from wmt_transformer.serve.failures import Refused
 from wmt_transformer.serve.libretranslate import checked
@@ -45,16 +46,17 @@ class Results:
     """The translated files that wait to be fetched."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="wmt_transformer-")  # goes when the process ends
+        self._folder = Path(tempfile.mkdtemp(prefix="wmt_transformer-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)  # also when the process ends
         self._found: dict[str, Result] = {}
 
     def add(self, data: bytes, shown: str) -> str:
         """Keeps a file for a while and returns its name."""
         name = secrets.token_urlsafe(18) + Path(shown).suffix
-        path = Path(self._folder.name, name)
+        path = self._folder / name
         path.write_bytes(data)
         self._found[name] = Result(path, shown)
-        if len(self._found) > MOST:
+        while len(self._found) > MOST:
             self.remove(next(iter(self._found)))
         asyncio.get_running_loop().call_later(KEEP, self.remove, name)
         return name
@@ -75,15 +77,15 @@ async def translate(request: Request) -> Response:
     given = await fields(request, service.limits.file)
     await service.access.admit(request, given, None)
     file = given.get("file")
-    if not isinstance(file, UploadFile):
+    if not isinstance(file, File):
         raise Refused(400, "Invalid request: missing file parameter")
-    if not file.filename:
+    if not file.name:
         raise Refused(400, "Invalid request: empty file")
-    suffix = Path(file.filename).suffix.lower()
+    suffix = Path(file.name).suffix.lower()
     if suffix not in documents.FORMATS:
         raise Refused(400, "Invalid request: file format not supported")
-    translated, direction = await answered(request, _translated(await file.read(), suffix, given, service))
-    stem = re.sub(r"[^\w .-]", "_", Path(file.filename.replace("\\", "/")).stem)[:100]
+    translated, direction = await answered(request, _translated(file.data, suffix, given, service))
+    stem = re.sub(r"[^\w .-]", "_", Path(file.name.replace("\\", "/")).stem)[:100]
     name = request.app.state.results.add(translated, f"{stem}_{direction.target if direction else 'same'}{suffix}")
     return JSONResponse({"translatedFileUrl": str(request.url_for("download", name=name))})
 
