@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import deepl
+import numpy as np
 import pytest
 from libretranslatepy import LibreTranslateAPI
 from servers import Running, running, translator
@@ -216,6 +217,17 @@ def test_alignments_count_the_words_of_the_whole_text(server: Running):
     words = len(one.split()), len(first["translatedText"].split())
     moved = [[source + words[0], target + words[1]] for source, target in second["alignments"]]
     assert first["alignments"] and both["alignments"] == first["alignments"] + moved
+
+
+def test_attention_is_that_of_n_best(server: Running):
+    text = f"{TEXTS[4]}.\n{TEXTS[5]}!"
+    reply = server.translate(text, attention=True)
+    assert "alignments" not in reply and len(reply["attention"]) == 2
+    for found, line in zip(reply["attention"], text.splitlines(), strict=True):
+        (best,) = translator(0).n_best(line, 1, alignments=True)
+        (expected,) = best.attention
+        assert (found["source"], found["target"]) == (expected.source_pieces, expected.target_pieces)
+        assert np.allclose(found["weights"], 1000 * expected.weights, atol=1.5)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,18 @@ def test_words_that_belong_together_light_up_both_ways(page, server: Running):
         assert set(map(tuple, wait(lambda: page.execute_script(lit)))) == {(side, word), *partners}
 
 
+def test_it_shows_what_the_translation_looked_at(page, server: Running):
+    type_in(page, SOURCE)
+    page.find_element("css selector", "#inside summary").click()
+    (found,) = server.translate(SOURCE, attention=True)["attention"]
+    rows = wait(lambda: page.find_elements("css selector", "#attention tbody tr"))
+    assert len(rows) == len(found["target"])
+    script = "return [...document.querySelectorAll('#attention thead th')].map(one => one.textContent)"
+    assert page.execute_script(script) == found["source"]
+    cell = "return getComputedStyle(document.querySelector('#attention tbody td')).getPropertyValue('--weight')"
+    assert page.execute_script(cell) == f"{found['weights'][0][0] / 10:g}%"
+
+
 def test_errors_are_said_and_nothing_breaks(page, server: Running, monkeypatch: pytest.MonkeyPatch):
     page.execute_script("document.getElementById('text').value = 'a '.repeat(1500)")
     type_in(page, "b")

@@ -83,22 +83,26 @@ async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str
 
 
 async def _whole(request: Request, most: int) -> bytes:
-    """Returns a body. Raises Refused where it is too large or too slow, Gone where its client went away."""
-    too_large = Refused(413, f"Invalid request: the body has more than {most} bytes")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > most:
-        raise too_large
-    body = bytearray()
+    """Returns a body. Raises Refused where it is too large or too slow, Gone where its client went away.
+
+    What is too large is read and dropped: a client that is cut off while it sends does not read why.
+    """
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(SECONDS):
             while True:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise Gone
-                body += message.get("body", b"")
-                if len(body) > most:
-                    raise too_large
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= most:
+                    body += part
                 if not message.get("more_body"):
-                    return bytes(body)
+                    break
     except TimeoutError:
-        raise Refused(408, f"Invalid request: the body took longer than {SECONDS} s") from None
+        if size <= most:
+            raise Refused(408, f"Invalid request: the body took longer than {SECONDS} s") from None
+    if size > most:
+        raise Refused(413, f"Invalid request: the body has more than {most} bytes")
+    return bytes(body)

@@ -1,8 +1,8 @@
 """LibreTranslate's interface: the same paths, fields, codes and words of errors, in the same order.
 
 Where LibreTranslate is known to be wrong we are not: an array is one batch, a wrong number is an error 400 and no
-crash, and html stays escaped. Added: `alignments`, which gives the pairs of words, and `repeats`, which flags a
-translation that repeats itself.
+crash, and html stays escaped. Added: `alignments`, which gives the pairs of words, `attention`, which gives the weights
+that they come from, and `repeats`, which flags a translation that repeats itself.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from wmt_transformer.decode.alignment import Attention
 from wmt_transformer.serve.answering import answered
 from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.detection import Detected
@@ -35,6 +36,7 @@ class Asked:
     html: bool
     alternatives: int
     alignments: bool
+    attention: bool
     detected: Detected | None
 
 
@@ -47,7 +49,7 @@ async def translate(request: Request) -> Response:
     if asked.html:
         work = service.html(asked.texts, asked.direction)
     else:
-        work = service.plain(asked.texts, asked.direction, asked.alternatives, asked.alignments)
+        work = service.plain(asked.texts, asked.direction, asked.alternatives, asked.alignments or asked.attention)
     answers = await answered(request, work)
 
     def shown(values: list[Any]) -> Any:
@@ -60,6 +62,8 @@ async def translate(request: Request) -> Response:
         reply["alternatives"] = shown([list(one.alternatives) for one in answers])
     if asked.alignments:
         reply["alignments"] = shown([[list(pair) for pair in one.links or ()] for one in answers])
+    if asked.attention:
+        reply["attention"] = shown([[_weights(each) for each in one.attention] for one in answers])
     if any(one.repeats for one in answers):
         reply["repeats"] = shown([one.repeats for one in answers])
     return JSONResponse(reply)
@@ -93,7 +97,8 @@ def checked(given: dict[str, Any], service: Service) -> Asked:
         direction(codes[0], codes[1], service),
         form == "html",
         alternatives,
-        str(given.get("alignments", "")).lower() in ("true", "1"),
+        _is_true(given.get("alignments")),
+        _is_true(given.get("attention")),
         detected,
     )
 
@@ -105,6 +110,16 @@ def direction(source: str, target: str, service: Service) -> Direction | None:
         (to, one) = (f"{name(code)} ({code})" for code in (target, source))
         raise Refused(400, f"{to} is not available as a target language from {one}")
     return found
+
+
+def _is_true(given: Any) -> bool:
+    return str(given).lower() in ("true", "1")
+
+
+def _weights(found: Attention) -> dict[str, Any]:
+    """Returns what a sentence's output looked at, in thousandths."""
+    weights = (1000 * found.weights).round().astype(int).tolist()
+    return {"source": found.source_pieces, "target": found.target_pieces, "weights": weights}
 
 
 def _alternatives(given: Any, most: int) -> int:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from wmt_transformer.decode.alignment import Links
+from wmt_transformer.decode.alignment import Attention, Links
 from wmt_transformer.decode.lines import Translation
 from wmt_transformer.serve import markup
 from wmt_transformer.serve.access import Access
@@ -46,6 +46,8 @@ class Answer:
     alternatives: tuple[str, ...] = ()
     links: Links | None = None
     """Pairs of a source word and an output word of the whole text, where they were asked for."""
+    attention: tuple[Attention, ...] = ()
+    """Of each sentence, where links were asked for."""
     repeats: bool = False
     """Whether it says the same over and over, as models do with what they do not know."""
 
@@ -104,7 +106,8 @@ class Service:
             every = [each.joined([one.text for one in kth]) for kth in zip(*lists, strict=False)] or [text]
             best, *others = dict.fromkeys(every)
             links = _links(text, each, lists) if linked else None
-            answers.append(Answer(best, tuple(others[:alternatives]), links, any(map(_repeats, lists))))
+            attention = tuple(one for best_of in lists for one in best_of[0].attention)
+            answers.append(Answer(best, tuple(others[:alternatives]), links, attention, any(map(_repeats, lists))))
         return answers
 
     async def html(self, texts: Sequence[str], direction: Direction | None, patient: bool = False) -> list[Answer]:

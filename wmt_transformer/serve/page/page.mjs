@@ -93,7 +93,7 @@ async function translate(asked) {
     const reply = await fetch("translate", {
       method: "POST",
       headers: { "Content-Type": "application/json", ...authorization() },
-      body: JSON.stringify({ ...asked, alternatives: Math.min(ALTERNATIVES, alternatives), alignments: true }),
+      body: JSON.stringify({ ...asked, alternatives: Math.min(ALTERNATIVES, alternatives), alignments: true, attention: at("inside").open }),
       signal,
     });
     const found = await reply.json();
@@ -122,9 +122,33 @@ function show(found) {
     item.append(button);
     return item;
   }));
+  at("attention").replaceChildren(...(found.attention ?? []).map(table));
   const seen = found.detectedLanguage;
   if (found.repeats) say(words().repeats, true);
   else say(seen ? `${words().found} ${named(seen.language)} (${Math.round(seen.confidence)} %)` : "");
+}
+
+// ---- What the translation looked at
+
+// A table of one sentence's weights, in thousandths.
+function table({ source, target, weights }) {
+  const found = document.createElement("table");
+  found.createTHead().insertRow().append(document.createElement("td"), ...source.map((piece) => heading(piece, "col")));
+  const body = found.createTBody();
+  target.forEach((piece, number) => {
+    const row = body.insertRow();
+    row.append(heading(piece, "row"));
+    for (const weight of weights[number].slice(0, source.length)) {
+      const cell = row.insertCell();
+      cell.textContent = weight < 50 ? "" : Math.round(weight / 10);
+      cell.style.setProperty("--weight", `${weight / 10}%`);
+    }
+  });
+  return found;
+}
+
+function heading(piece, scope) {
+  return Object.assign(document.createElement("th"), { textContent: piece, scope, dir: "auto" });
 }
 
 // ---- Files
@@ -216,6 +240,7 @@ at("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(translation.textContent);
   say(words().copied);
 });
+at("inside").addEventListener("toggle", () => { if (at("inside").open) soon(); });
 at("as-text").addEventListener("click", () => panes(false));
 at("as-file").addEventListener("click", () => panes(true));
 at("file").addEventListener("change", () => {
