@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from pathlib import Path
 
 import docx
 import polib
@@ -143,6 +144,17 @@ def test_of_a_catalogue_what_is_not_translated_is():
     document = documents.read(PO.encode(), ".po", "en")
     found = polib.pofile(document.written([page.replace("7", "") for page in document.texts]).decode())
     assert found[0].fuzzy and found[0].msgstr.count("%s") == 1
+
+
+def test_the_header_of_a_catalogue_is_kept_and_no_other_file_is_opened(tmp_path: Path):
+    header = "Plural-Forms: nplurals=3; plural=(n%3);"
+    document = documents.read(PO.replace('"Content', f'"{header}\\n"\n"Content').encode(), ".po", "en")
+    found = polib.pofile(document.written(list(document.texts)).decode())
+    assert "Language" not in found.metadata and f"Plural-Forms: {found.metadata['Plural-Forms']}" == header
+    assert len(found[2].msgstr_plural) == 3
+    (tmp_path / "secret.po").write_text(PO)
+    with pytest.raises(Refused, match=r"no \.po file"):
+        documents.read(str(tmp_path / "secret.po").encode(), ".po", "en")
 
 
 @pytest.fixture

@@ -104,14 +104,11 @@ def _lines(text: str, count: int) -> str:
 
 def _po(data: bytes, target: str) -> Document:
     try:
-        catalogue = polib.pofile(_decoded(data))
+        # A line break first: polib opens what is the name of a file, and that is for nobody to choose.
+        catalogue = polib.pofile(f"\n{_decoded(data)}")
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise Refused(400, f"Invalid request: the file is no .po file: {str(error).splitlines()[0][:80]}") from None
-    try:
-        plural = get_plural(target.replace("-", "_"))
-        forms, header = plural.num_plurals, plural.plural_forms
-    except (UnknownLocaleError, ValueError):
-        forms, header = 2, "nplurals=2; plural=(n != 1);"
+    forms = _plural_forms(catalogue, target)
     entries = [one for one in catalogue if not one.obsolete and not one.translated() and one.msgid]
     messages = [text for one in entries for text in (one.msgid, one.msgid_plural) if text]
     rows = {message: [protected(row) for row in message.split("\n")] for message in messages}
@@ -133,10 +130,24 @@ def _po(data: bytes, target: str) -> Document:
                 one.msgstr = text
             if not certain and not one.fuzzy:
                 one.flags.append("fuzzy")
-        catalogue.metadata |= {"Language": target.replace("-", "_"), "Plural-Forms": header}
         return str(catalogue).encode()
 
     return Document([page for lines in rows.values() for page, _ in lines if page], True, written)
+
+
+def _plural_forms(catalogue: polib.POFile, target: str) -> int:
+    """Returns how many plural forms a catalogue has by its header; one without gets those of its language."""
+    found = re.match(r"nplurals=([1-6]);", catalogue.metadata.get("Plural-Forms", ""))
+    if found:
+        return int(found[1])
+    locale = target.replace("-", "_")
+    try:
+        plural = get_plural(locale)
+        forms, header = plural.num_plurals, plural.plural_forms
+    except (UnknownLocaleError, ValueError):
+        forms, header = 2, "nplurals=2; plural=(n != 1);"
+    catalogue.metadata |= {"Language": locale, "Plural-Forms": header}
+    return forms
 
 
 FORMATS = {".txt": _txt, ".html": _html, ".srt": _srt, ".docx": _docx, ".po": _po}
