@@ -92,7 +92,7 @@ def test_results_are_deleted(server: Running, monkeypatch: pytest.MonkeyPatch):
     replies = [send(server, b"Hund")[1] for _ in range(4)]
     with pytest.raises(urllib.error.HTTPError, match="404"):
         fetch(replies[0])
-    assert fetch(replies[1])
+    assert fetch(replies[1])[0]
     results = uploads.Results()
     folder = results._folder
     assert folder.is_dir() and folder.stat().st_mode & 0o077 == 0

@@ -100,12 +100,28 @@ class Access:
         self.needs_key = keys is not None
         self._keys = keys
         self._per_key, self._per_address = _rates(per_key), _rates(per_address)
+        self._limiter = SlidingWindowCounterRateLimiter(self._storage(storage))
+
+    def _storage(self, url: str) -> Any:
+        """Returns where requests are counted."""
+        self._pool, options = None, {}
+        if url.startswith("redis"):
+            try:
+                from redis.asyncio import ConnectionPool
+            except ModuleNotFoundError:
+                raise UserError("counting in a Redis needs the package redis; pip install 'redis<8'") from None
+            self._pool = ConnectionPool.from_url(url)
+            options = {"implementation": "redispy", "connection_pool": self._pool}
         try:
-            options = {"implementation": "redispy"} if storage.startswith("redis") else {}
-            self._limiter = SlidingWindowCounterRateLimiter(storage_from_string(f"async+{storage}", **options))  # pyright: ignore[reportArgumentType]
-        except ConfigurationError as error:
-            advice = "pip install 'redis<8'" if "prerequisite" in str(error) else "give memory:// or redis://HOST:PORT"
-            raise UserError(f"cannot count requests in {storage.partition(':')[0]}: {advice}") from None
+            return storage_from_string(f"async+{url}", **options)  # pyright: ignore[reportArgumentType]
+        except ConfigurationError:
+            kind = url.partition(":")[0]
+            raise UserError(f"cannot count requests in {kind}: give memory:// or redis://HOST:PORT") from None
+
+    async def close(self) -> None:
+        """Closes the connections to a Redis."""
+        if self._pool is not None:
+            await self._pool.aclose()
 
     async def admit(self, request: Request, given: dict[str, Any], texts: Any, without_key: int = 400) -> None:
         """Lets a request pass and counts its texts: as many as a list has, otherwise one.

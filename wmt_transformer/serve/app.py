@@ -6,9 +6,10 @@ names where it was and never what was asked.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,17 @@ def build(service: Service, metrics: Metrics, origins: str = "*", say: Callable[
     ]
     handlers: dict[Any, Any] = {Refused: _refused, UserError: _unfit, HTTPException: _no_such_path, Exception: _failed}
     files = Mount("/page", StaticFiles(directory=PAGE))
-    app = Starlette(routes=[*routes, files], exception_handlers=handlers)
+    app = Starlette(routes=[*routes, files], exception_handlers=handlers, lifespan=_lifespan)
     app.state.service = service
     app.state.metrics = metrics
     app.state.results = uploads.Results()
     return Replies(app, {route.endpoint: route.path for route in routes}, metrics, origins, say)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    yield
+    await app.state.service.access.close()
 
 
 async def page(request: Request) -> Response:

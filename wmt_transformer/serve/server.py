@@ -89,7 +89,7 @@ def config(application: ASGIApp, limits: Limits) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
-        lifespan="off",
+        lifespan="on",
         backlog=1024,
         timeout_graceful_shutdown=int(limits.seconds) + 5,
     )

@@ -17,7 +17,7 @@ from typing import Any
 import docx
 from docx.opc.exceptions import OpcError
 from docx.oxml.ns import qn
-from lxml import etree
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - it is written in C
 
 from wmt_transformer.serve.failures import Refused
 
@@ -44,7 +44,9 @@ def read(data: bytes) -> tuple[list[str], bool, Callable[[Sequence[str]], bytes]
     except (zipfile.BadZipFile, OpcError, KeyError, ValueError, etree.XMLSyntaxError, NotImplementedError):
         raise Refused(400, "Invalid request: the file is no .docx file") from None
     segments: list[list[Any]] = []
-    for part in document.part.package.iter_parts():
+    package = document.part.package
+    assert package is not None
+    for part in package.iter_parts():
         if PARTS.fullmatch(str(part.partname)):
             segments += _segments(part.element)  # pyright: ignore[reportAttributeAccessIssue] - these parts are XML
 
