@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,7 @@ from translators import CONFIG, MODEL, toy_params, toy_vocabulary
 
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.serve import app, server
+from wmt_transformer.serve.access import Access
 from wmt_transformer.serve.batching import Batcher
 from wmt_transformer.serve.directions import Direction, Directions
 from wmt_transformer.serve.metrics import Metrics
@@ -39,10 +41,12 @@ class Running:
     lines: list[str]
     """What it said."""
 
-    def ask(self, path: str, body: Any = None, method: str | None = None, kind: str = "application/json") -> Any:
+    def ask(
+        self, path: str, body: Any = None, method: str | None = None, kind: str = "application/json", **headers: str
+    ) -> Any:
         """Returns the status, the JSON and the headers of a reply; a dict is sent as JSON, bytes as they are."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        asked = urllib.request.Request(self.url + path, data, {"Content-Type": kind}, method=method)
+        asked = urllib.request.Request(self.url + path, data, {"Content-Type": kind, **headers}, method=method)
         try:
             with urllib.request.urlopen(asked, timeout=120) as reply:
                 text = reply.read().decode()
@@ -58,14 +62,19 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(limits: Limits | None = None, most_waiting: int = 2000) -> Iterator[Running]:
+def running(
+    limits: Limits | None = None,
+    most_waiting: int = 2000,
+    access: Access | None = None,
+    suggestions: Path | None = None,
+) -> Iterator[Running]:
     """Runs a server of two directions until the block ends."""
     directions = Directions(
         [Direction("de", "en", translator(0), ("one",)), Direction("en", "fr", translator(1), ("two",))]
     )
     metrics, limits, lines = Metrics(), limits or Limits(characters=2000, texts=20), []
     batcher = Batcher(directions, metrics, most_waiting=most_waiting)
-    service = Service(directions, batcher, limits)
+    service = Service(directions, batcher, limits, access or Access(), suggestions)
     listening = server.bound("127.0.0.1", 0)
     process = uvicorn.Server(server.config(app.build(service, metrics, say=lines.append), limits))
     thread = threading.Thread(target=process.run, args=([listening],))

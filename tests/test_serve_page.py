@@ -3,10 +3,15 @@
 import http.server
 import threading
 import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 from servers import Running, running
 from translators import sentence
+
+from wmt_transformer.serve import access
+from wmt_transformer.serve.service import Answer
 
 SOURCE = sentence(4, 4)
 
@@ -83,6 +88,18 @@ def test_words_that_belong_together_light_up_both_ways(page, server: Running):
         assert set(map(tuple, wait(lambda: page.execute_script(lit)))) == {(side, word), *partners}
 
 
+def test_it_shows_what_the_translation_looked_at(page, server: Running):
+    type_in(page, SOURCE)
+    page.find_element("css selector", "#inside summary").click()
+    (found,) = server.translate(SOURCE, attention=True)["attention"]
+    rows = wait(lambda: page.find_elements("css selector", "#attention tbody tr"))
+    assert len(rows) == len(found["target"])
+    script = "return [...document.querySelectorAll('#attention thead th')].map(one => one.textContent)"
+    assert page.execute_script(script) == found["source"]
+    cell = "return getComputedStyle(document.querySelector('#attention tbody td')).getPropertyValue('--weight')"
+    assert page.execute_script(cell) == f"{found['weights'][0][0] / 10:g}%"
+
+
 def test_errors_are_said_and_nothing_breaks(page, server: Running, monkeypatch: pytest.MonkeyPatch):
     page.execute_script("document.getElementById('text').value = 'a '.repeat(1500)")
     type_in(page, "b")
@@ -117,6 +134,57 @@ def test_every_control_has_a_name_and_the_page_asks_nobody_else(page, server: Ru
     assert [name for name in page.execute_script(unnamed) if name != "translation"] == []
     asked = page.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
     assert asked and all(one.startswith((server.url, "data:")) for one in asked)
+
+
+def test_a_file_is_translated_and_fetched(page, server: Running, tmp_path: Path):
+    page.find_element("id", "as-file").click()
+    assert not page.find_element("id", "text").is_displayed() and not page.find_element("id", "send").is_enabled()
+    path = tmp_path / "ein Brief.txt"
+    path.write_text(f"{SOURCE}.\n")
+    page.find_element("id", "file").send_keys(str(path))
+    assert text_of(page, "#file-name") == path.name
+    page.find_element("id", "send").click()
+    wait(lambda: page.find_element("id", "result").is_displayed())
+    with urllib.request.urlopen(page.find_element("id", "result").get_attribute("href")) as found:
+        assert found.read().decode() == server.translate(f"{SOURCE}.\n")["translatedText"]
+    path.write_bytes(b"\xff")
+    page.find_element("id", "file").send_keys(str(path))
+    page.find_element("id", "send").click()
+    wait(lambda: "not UTF-8" in text_of(page, "#file-status"))
+    page.find_element("id", "as-text").click()
+    assert page.find_element("id", "text").is_displayed() and not page.find_element("id", "file-pane").is_displayed()
+
+
+def test_text_from_right_to_left_is_written_so(page, server: Running, monkeypatch: pytest.MonkeyPatch):
+    async def arabic(texts, *rest) -> list[Answer]:
+        return [Answer("\u0643\u0644\u0628 \u0635\u063a\u064a\u0631", ("Hund",), ((0, 0), (1, 1)))]
+
+    monkeypatch.setattr(server.service, "plain", arabic)
+    sides = "return ['text', 'translation'].map(id => getComputedStyle(document.getElementById(id)).direction)"
+    type_in(page, "Ein Hund")
+    wait(lambda: text_of(page, "#translation"))
+    assert page.execute_script(sides) == ["ltr", "rtl"]
+    place = "return [...document.querySelectorAll('#translation span')].map(x => x.getBoundingClientRect().left)"
+    first, second = page.execute_script(place)
+    assert first > second
+    page.find_element("id", "text").clear()
+    type_in(page, "\u0643\u0644\u0628")
+    assert page.execute_script(sides)[0] == "rtl"
+
+
+def test_a_key_is_asked_for_and_kept(browser, tmp_path: Path):
+    key = access.new_key(tmp_path / "keys", "Ada")
+    with running(access=access.Access(access.Keys(tmp_path / "keys"))) as server:
+        browser.get(f"{server.url}/?lang=en&q=Hund")
+        wait(lambda: "to get an API key" in text_of(browser, "#status"))
+        browser.find_element("id", "key").send_keys(key + "\n")
+        wait(lambda: text_of(browser, "#translation"))
+        browser.refresh()
+        wait(lambda: text_of(browser, "#translation"))
+        curl = browser.execute_script("return document.getElementById('curl').textContent")
+        assert "api_key=" in curl and key not in curl and key not in browser.current_url
+        browser.execute_script("localStorage.clear()")
+    browser.get_log("browser")
 
 
 class Another(http.server.BaseHTTPRequestHandler):

@@ -6,9 +6,10 @@ names where it was and never what was asked.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wmt_transformer.config import UserError
-from wmt_transformer.serve import deepl, google, immersive, libretranslate, specification
+from wmt_transformer.serve import deepl, google, immersive, libretranslate, specification, suggestions, uploads
 from wmt_transformer.serve.failures import Gone, NotReady, Refused
 from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Service
@@ -44,8 +45,9 @@ def build(service: Service, metrics: Metrics, origins: str = "*", say: Callable[
         Route("/detect", libretranslate.detect, methods=["POST"]),
         Route("/languages", libretranslate.languages),
         Route("/frontend/settings", libretranslate.settings),
-        Route("/suggest", libretranslate.suggest, methods=["POST"]),
-        Route("/translate_file", libretranslate.files, methods=["POST"]),
+        Route("/suggest", suggestions.suggest, methods=["POST"]),
+        Route("/translate_file", uploads.translate, methods=["POST"]),
+        Route("/download_file/{name}", uploads.download),
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", figures),
@@ -59,10 +61,17 @@ def build(service: Service, metrics: Metrics, origins: str = "*", say: Callable[
     ]
     handlers: dict[Any, Any] = {Refused: _refused, UserError: _unfit, HTTPException: _no_such_path, Exception: _failed}
     files = Mount("/page", StaticFiles(directory=PAGE))
-    app = Starlette(routes=[*routes, files], exception_handlers=handlers)
+    app = Starlette(routes=[*routes, files], exception_handlers=handlers, lifespan=_lifespan)
     app.state.service = service
     app.state.metrics = metrics
+    app.state.results = uploads.Results()
     return Replies(app, {route.endpoint: route.path for route in routes}, metrics, origins, say)
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    yield
+    await app.state.service.access.close()
 
 
 async def page(request: Request) -> Response:

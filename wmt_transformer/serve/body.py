@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
@@ -15,6 +15,13 @@ from wmt_transformer.serve.failures import Gone, Refused
 
 SECONDS = 20
 """A body has arrived after this time, or the request is refused."""
+
+
+class File(NamedTuple):
+    """A file of a form."""
+
+    name: str
+    data: bytes
 
 
 async def fields(request: Request, most: int) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def _object(body: bytes) -> dict[str, Any]:
     return found
 
 
-async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str | UploadFile]]:
+async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str | File]]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
         yield b""
@@ -65,26 +72,37 @@ async def _form(headers: Headers, kind: str, body: bytes) -> list[tuple[str, str
             parsed = await FormParser(headers, stream(), max_part_size=len(body) + 1).parse()
     except (MultiPartException, KeyError, ValueError):
         raise Refused(400, "Invalid request: the form cannot be read") from None
-    return parsed.multi_items()
+    found: list[tuple[str, str | File]] = []
+    for name, value in parsed.multi_items():
+        if isinstance(value, UploadFile):
+            found.append((name, File(value.filename or "", await value.read())))
+            await value.close()
+        else:
+            found.append((name, value))
+    return found
 
 
 async def _whole(request: Request, most: int) -> bytes:
-    """Returns a body. Raises Refused where it is too large or too slow, Gone where its client went away."""
-    too_large = Refused(413, f"Invalid request: the body has more than {most} bytes")
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > most:
-        raise too_large
-    body = bytearray()
+    """Returns a body. Raises Refused where it is too large or too slow, Gone where its client went away.
+
+    What is too large is read and dropped: a client that is cut off while it sends does not read why.
+    """
+    body, size = bytearray(), 0
     try:
         async with asyncio.timeout(SECONDS):
             while True:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise Gone
-                body += message.get("body", b"")
-                if len(body) > most:
-                    raise too_large
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= most:
+                    body += part
                 if not message.get("more_body"):
-                    return bytes(body)
+                    break
     except TimeoutError:
-        raise Refused(408, f"Invalid request: the body took longer than {SECONDS} s") from None
+        if size <= most:
+            raise Refused(408, f"Invalid request: the body took longer than {SECONDS} s") from None
+    if size > most:
+        raise Refused(413, f"Invalid request: the body has more than {most} bytes")
+    return bytes(body)

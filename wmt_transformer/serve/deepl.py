@@ -32,6 +32,7 @@ async def translate(request: Request) -> Response:
     service: Service = request.app.state.service
     given = await fields(request, service.limits.body)
     texts = given.get("text")
+    await service.access.admit(request, given, texts, without_key=403)
     texts = [texts] if isinstance(texts, str) else texts
     if not (isinstance(texts, list) and texts and all(map(is_text, texts))):
         raise Refused(400, "Parameter 'text' not specified.")
@@ -72,6 +73,7 @@ async def languages(request: Request) -> Response:
     """GET and POST /v2/languages?type=source|target."""
     service: Service = request.app.state.service
     given = await fields(request, service.limits.body)
+    service.access.checked(request, given, without_key=403)
     kind = given.get("type") or "source"
     if kind not in ("source", "target"):
         raise Refused(400, "Value for 'type' not supported.")
@@ -81,5 +83,7 @@ async def languages(request: Request) -> Response:
 
 
 async def usage(request: Request) -> Response:
-    """GET and POST /v2/usage: nothing is counted, and there is no limit."""
+    """GET and POST /v2/usage: nothing is counted, and there is no limit of characters."""
+    service: Service = request.app.state.service
+    service.access.checked(request, await fields(request, service.limits.body), without_key=403)
     return JSONResponse({"character_count": 0, "character_limit": 1_000_000_000_000})

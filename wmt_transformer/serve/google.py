@@ -23,6 +23,7 @@ async def translate(request: Request) -> Response:
     several = request.query_params.getlist("q")
     if len(several) > 1:
         given["q"] = several
+    await service.access.admit(request, given, given.get("q"), without_key=403)
     asked = checked({"source": "auto", "format": "html", **given, "alternatives": 0}, service)
     work = service.html(asked.texts, asked.direction) if asked.html else service.plain(asked.texts, asked.direction)
     answers = await answered(request, work)

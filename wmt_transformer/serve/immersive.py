@@ -15,6 +15,7 @@ async def translate(request: Request) -> Response:
     """Translates `text_list`; the extension sends pieces of pages, with the tags inside them."""
     service: Service = request.app.state.service
     given = await fields(request, service.limits.body)
+    await service.access.admit(request, given, given.get("text_list"))
     languages = {"source": given.get("source_lang") or "auto", "target": given.get("target_lang")}
     asked = checked({"q": given.get("text_list"), "format": "html", **languages}, service)
     answers = await answered(request, service.html(asked.texts, asked.direction))

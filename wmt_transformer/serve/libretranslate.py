@@ -1,8 +1,8 @@
 """LibreTranslate's interface: the same paths, fields, codes and words of errors, in the same order.
 
 Where LibreTranslate is known to be wrong we are not: an array is one batch, a wrong number is an error 400 and no
-crash, and html stays escaped. Added: `alignments`, which gives the pairs of words, and `repeats`, which flags a
-translation that repeats itself.
+crash, and html stays escaped. Added: `alignments`, which gives the pairs of words, `attention`, which gives the weights
+that they come from, and `repeats`, which flags a translation that repeats itself.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from wmt_transformer.decode.alignment import Attention
 from wmt_transformer.serve.answering import answered
 from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.detection import Detected
 from wmt_transformer.serve.directions import Direction, name
+from wmt_transformer.serve.documents import FORMATS
 from wmt_transformer.serve.failures import Refused
 from wmt_transformer.serve.service import Service
 
@@ -34,17 +36,20 @@ class Asked:
     html: bool
     alternatives: int
     alignments: bool
+    attention: bool
     detected: Detected | None
 
 
 async def translate(request: Request) -> Response:
     """POST /translate."""
     service: Service = request.app.state.service
-    asked = checked(await fields(request, service.limits.body), service)
+    given = await fields(request, service.limits.body)
+    await service.access.admit(request, given, given.get("q"))
+    asked = checked(given, service)
     if asked.html:
         work = service.html(asked.texts, asked.direction)
     else:
-        work = service.plain(asked.texts, asked.direction, asked.alternatives, asked.alignments)
+        work = service.plain(asked.texts, asked.direction, asked.alternatives, asked.alignments or asked.attention)
     answers = await answered(request, work)
 
     def shown(values: list[Any]) -> Any:
@@ -57,6 +62,8 @@ async def translate(request: Request) -> Response:
         reply["alternatives"] = shown([list(one.alternatives) for one in answers])
     if asked.alignments:
         reply["alignments"] = shown([[list(pair) for pair in one.links or ()] for one in answers])
+    if asked.attention:
+        reply["attention"] = shown([[_weights(each) for each in one.attention] for one in answers])
     if any(one.repeats for one in answers):
         reply["repeats"] = shown([one.repeats for one in answers])
     return JSONResponse(reply)
@@ -90,7 +97,8 @@ def checked(given: dict[str, Any], service: Service) -> Asked:
         direction(codes[0], codes[1], service),
         form == "html",
         alternatives,
-        str(given.get("alignments", "")).lower() in ("true", "1"),
+        _is_true(given.get("alignments")),
+        _is_true(given.get("attention")),
         detected,
     )
 
@@ -102,6 +110,16 @@ def direction(source: str, target: str, service: Service) -> Direction | None:
         (to, one) = (f"{name(code)} ({code})" for code in (target, source))
         raise Refused(400, f"{to} is not available as a target language from {one}")
     return found
+
+
+def _is_true(given: Any) -> bool:
+    return str(given).lower() in ("true", "1")
+
+
+def _weights(found: Attention) -> dict[str, Any]:
+    """Returns what a sentence's output looked at, in thousandths."""
+    weights = (1000 * found.weights).round().astype(int).tolist()
+    return {"source": found.source_pieces, "target": found.target_pieces, "weights": weights}
 
 
 def _alternatives(given: Any, most: int) -> int:
@@ -138,6 +156,7 @@ async def detect(request: Request) -> Response:
     """POST /detect."""
     service: Service = request.app.state.service
     given = await fields(request, service.limits.body)
+    await service.access.admit(request, given, given.get("q"))
     if not given.get("q"):
         raise Refused(400, "Invalid request: missing q parameter")
     found = service.detect(_texts(given["q"], service)) or [NOTHING]
@@ -159,24 +178,14 @@ async def settings(request: Request) -> Response:
             "charLimit": service.limits.characters,
             "frontendTimeout": 500,
             "alternatives": service.most_alternatives,
-            "apiKeys": False,
-            "keyRequired": False,
-            "suggestions": False,
-            "filesTranslation": False,
-            "supportedFilesFormat": [],
+            "apiKeys": service.access.needs_key,
+            "keyRequired": service.access.needs_key,
+            "suggestions": service.suggestions is not None,
+            "filesTranslation": True,
+            "supportedFilesFormat": sorted(FORMATS),
             "language": {
                 kind: {"code": code, "name": name(code)}
                 for kind, code in (("source", first.source), ("target", first.target))
             },
         }
     )
-
-
-async def suggest(request: Request) -> Response:
-    """POST /suggest: nothing is kept of what users send."""
-    raise Refused(403, "Suggestions are disabled on this server.")
-
-
-async def files(request: Request) -> Response:
-    """POST /translate_file."""
-    raise Refused(403, "Files translation are disabled on this server.")

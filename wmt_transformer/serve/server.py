@@ -22,8 +22,6 @@ from starlette.types import ASGIApp
 from wmt_transformer.config import UserError
 from wmt_transformer.messages import number_of
 from wmt_transformer.serve import app
-from wmt_transformer.serve.batching import Batcher
-from wmt_transformer.serve.directions import Directions
 from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Limits, Service
 
@@ -48,18 +46,16 @@ def bound(host: str, port: int) -> socket.socket:
 
 def serve(
     listening: socket.socket,
-    directions: Directions,
-    batcher: Batcher,
+    service: Service,
     metrics: Metrics,
-    limits: Limits,
     origins: str,
     say: Callable[[str], None],
 ) -> None:
     """Serves until a signal ends it; returns when all that was accepted is answered."""
     began = time.monotonic()
-    service = Service(directions, batcher, limits)
+    batcher, limits = service.batcher, service.limits
     address = f"http://{_shown(listening)}"
-    for one in directions:
+    for one in service.directions:
         say(f"{one}: {' + '.join(one.runs)}")
     say(f"devices: {', '.join(str(device) for device in jax.local_devices())}; {address}, warming up")
     server = uvicorn.Server(config(app.build(service, metrics, origins, say), limits))
@@ -93,7 +89,7 @@ def config(application: ASGIApp, limits: Limits) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
-        lifespan="off",
+        lifespan="on",
         backlog=1024,
         timeout_graceful_shutdown=int(limits.seconds) + 5,
     )

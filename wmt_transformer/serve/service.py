@@ -6,23 +6,30 @@ import asyncio
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
-from wmt_transformer.decode.alignment import Links
+from wmt_transformer.decode.alignment import Attention, Links
 from wmt_transformer.decode.lines import Translation
 from wmt_transformer.serve import markup
+from wmt_transformer.serve.access import Access
 from wmt_transformer.serve.batching import Batcher
 from wmt_transformer.serve.detection import Detected, Detector
 from wmt_transformer.serve.directions import Direction, Directions
-from wmt_transformer.serve.failures import TooLate
+from wmt_transformer.serve.failures import Busy, TooLate
 from wmt_transformer.serve.sentences import Cut, Sentence, cut
+
+AT_A_TIME = 128
+"""Sentences of a file that are in the queue: a full batch, and the next."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What one request may ask for."""
 
-    body: int = 2 * 1024 * 1024
+    body: int = 2 * 2**20
     """Bytes."""
+    file: int = 10 * 2**20
+    """Bytes of a body that brings a file."""
     characters: int = 10_000
     """Of one text."""
     texts: int = 128
@@ -39,6 +46,8 @@ class Answer:
     alternatives: tuple[str, ...] = ()
     links: Links | None = None
     """Pairs of a source word and an output word of the whole text, where they were asked for."""
+    attention: tuple[Attention, ...] = ()
+    """Of each sentence, where links were asked for."""
     repeats: bool = False
     """Whether it says the same over and over, as models do with what they do not know."""
 
@@ -46,10 +55,19 @@ class Answer:
 class Service:
     """What all interfaces share."""
 
-    def __init__(self, directions: Directions, batcher: Batcher, limits: Limits):
+    def __init__(
+        self,
+        directions: Directions,
+        batcher: Batcher,
+        limits: Limits,
+        access: Access,
+        suggestions: Path | None = None,
+    ):
         self.directions = directions
         self.batcher = batcher
         self.limits = limits
+        self.access = access
+        self.suggestions = suggestions
         self._detector = Detector(directions.sources)
 
     @property
@@ -63,9 +81,17 @@ class Service:
         return self._detector.languages("\n".join(texts))
 
     async def plain(
-        self, texts: Sequence[str], direction: Direction | None, alternatives: int = 0, linked: bool = False
+        self,
+        texts: Sequence[str],
+        direction: Direction | None,
+        alternatives: int = 0,
+        linked: bool = False,
+        patient: bool = False,
     ) -> list[Answer]:
         """Returns the translation of each text; without a direction, the texts as they are.
+
+        Args:
+          patient: many sentences wait outside of the queue until there is room for some of them.
 
         Raises TooLate after the deadline, and what the queue raises.
         """
@@ -73,33 +99,45 @@ class Service:
             return [Answer(text) for text in texts]
         cuts = await asyncio.to_thread(lambda: [cut(text, direction) for text in texts])
         sentences = [one._replace(linked=linked) for each in cuts for one in each.sentences]
-        found = iter(await self._translated(direction, sentences))
+        found = iter(await self._translated(direction, sentences, patient))
         answers = []
         for text, each in zip(texts, cuts, strict=True):
             lists = list(itertools.islice(found, len(each.sentences)))
             every = [each.joined([one.text for one in kth]) for kth in zip(*lists, strict=False)] or [text]
             best, *others = dict.fromkeys(every)
             links = _links(text, each, lists) if linked else None
-            answers.append(Answer(best, tuple(others[:alternatives]), links, any(map(_repeats, lists))))
+            attention = tuple(one for best_of in lists for one in best_of[0].attention)
+            answers.append(Answer(best, tuple(others[:alternatives]), links, attention, any(map(_repeats, lists))))
         return answers
 
-    async def html(self, texts: Sequence[str], direction: Direction | None) -> list[Answer]:
-        """Returns each page with its text translated."""
+    async def html(self, texts: Sequence[str], direction: Direction | None, patient: bool = False) -> list[Answer]:
+        """Returns each page with its text translated; see `plain`."""
         if direction is None:
             return [Answer(text) for text in texts]
         pages = await asyncio.to_thread(lambda: [markup.parse(text) for text in texts])
         blocks = [part for page in pages for part in page if isinstance(part, markup.Block)]
         cuts = await asyncio.to_thread(lambda: [block.cut(direction) for block in blocks])
-        found = iter(await self._translated(direction, [one for sentences in cuts for one in sentences]))
-        for block, sentences in zip(blocks, cuts, strict=True):
-            block.translations = [next(found)[0] for _ in sentences]
+        sentences = [one for each in cuts for one in each]
+        found = iter(await self._translated(direction, sentences, patient))
+        for block, each in zip(blocks, cuts, strict=True):
+            block.translations = [next(found)[0] for _ in each]
         return await asyncio.to_thread(lambda: [Answer(markup.joined(page)) for page in pages])
 
-    async def _translated(self, direction: Direction, sentences: Sequence[Sentence]) -> list[list[Translation]]:
+    async def _translated(
+        self, direction: Direction, sentences: Sequence[Sentence], patient: bool
+    ) -> list[list[Translation]]:
         """Returns the n-best list of each sentence."""
         try:
             async with asyncio.timeout(self.limits.seconds):
-                return await self.batcher.translate(direction, sentences)
+                if not patient:
+                    return await self.batcher.translate(direction, sentences)
+                found: list[list[Translation]] = []
+                while some := sentences[len(found) : len(found) + AT_A_TIME]:
+                    try:
+                        found += await self.batcher.translate(direction, some)
+                    except Busy:
+                        await asyncio.sleep(1)
+                return found
         except TimeoutError:
             raise TooLate(self.limits.seconds) from None
 

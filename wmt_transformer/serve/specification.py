@@ -44,8 +44,8 @@ async def docs(request: Request) -> Response:
 
 
 def _fields(operation: dict[str, Any]) -> str:
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    fields = content.get("schema", {}).get("properties", {})
+    content = operation.get("requestBody", {}).get("content", {})
+    fields = next(iter(content.values()), {}).get("schema", {}).get("properties", {})
     rows = [
         f"<li><code>{name}</code>: {html.escape(about.get('description', ''))}</li>" for name, about in fields.items()
     ]

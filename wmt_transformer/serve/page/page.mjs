@@ -15,6 +15,7 @@ let request = new AbortController();
 let timer = 0;
 let most = 0;
 let alternatives = 0;
+let keyed = false;
 
 const words = () => WORDS[locale];
 
@@ -36,9 +37,9 @@ function named(code) {
   return new Intl.DisplayNames([locale], { type: "language", fallback: "code" }).of(code);
 }
 
-function say(message, wrong = false) {
-  status.textContent = message;
-  status.className = wrong ? "error" : "";
+function say(message, wrong = false, place = status) {
+  place.textContent = message;
+  place.className = wrong ? "error" : "";
 }
 
 // ---- Languages
@@ -68,10 +69,15 @@ function soon() {
   text.style.height = `${text.scrollHeight}px`;
   at("count").textContent = `${[...text.value].length} / ${most} ${words().characters}`;
   const asked = { q: text.value, source: source.value, target: target.value };
+  const shown = keyed ? { ...asked, api_key: "…" } : asked;
   history.replaceState(null, "", `?${new URLSearchParams({ ...asked, lang: locale })}`);
   at("curl").textContent = `curl ${location.origin}${location.pathname}translate \\\n` +
-    Object.entries(asked).map(([name, value]) => `  --data-urlencode ${quoted(`${name}=${value}`)}`).join(" \\\n");
+    Object.entries(shown).map(([name, value]) => `  --data-urlencode ${quoted(`${name}=${value}`)}`).join(" \\\n");
   timer = setTimeout(translate, PAUSE, asked);
+}
+
+function authorization() {
+  return keyed && at("key").value ? { Authorization: `Bearer ${at("key").value}` } : {};
 }
 
 function quoted(word) {
@@ -86,8 +92,8 @@ async function translate(asked) {
   try {
     const reply = await fetch("translate", {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ ...asked, alternatives: Math.min(ALTERNATIVES, alternatives), alignments: true }),
+      headers: { "Content-Type": "application/json", ...authorization() },
+      body: JSON.stringify({ ...asked, alternatives: Math.min(ALTERNATIVES, alternatives), alignments: true, attention: at("inside").open }),
       signal,
     });
     const found = await reply.json();
@@ -116,9 +122,68 @@ function show(found) {
     item.append(button);
     return item;
   }));
+  at("attention").replaceChildren(...(found.attention ?? []).map(table));
   const seen = found.detectedLanguage;
   if (found.repeats) say(words().repeats, true);
   else say(seen ? `${words().found} ${named(seen.language)} (${Math.round(seen.confidence)} %)` : "");
+}
+
+// ---- What the translation looked at
+
+// A table of one sentence's weights, in thousandths.
+function table({ source, target, weights }) {
+  const found = document.createElement("table");
+  found.createTHead().insertRow().append(document.createElement("td"), ...source.map((piece) => heading(piece, "col")));
+  const body = found.createTBody();
+  target.forEach((piece, number) => {
+    const row = body.insertRow();
+    row.append(heading(piece, "row"));
+    for (const weight of weights[number].slice(0, source.length)) {
+      const cell = row.insertCell();
+      cell.textContent = weight < 50 ? "" : Math.round(weight / 10);
+      cell.style.setProperty("--weight", `${weight / 10}%`);
+    }
+  });
+  return found;
+}
+
+function heading(piece, scope) {
+  return Object.assign(document.createElement("th"), { textContent: piece, scope, dir: "auto" });
+}
+
+// ---- Files
+
+function panes(files) {
+  at("file-pane").hidden = !files;
+  at("text-pane").hidden = files;
+  at("as-text").setAttribute("aria-pressed", String(!files));
+  at("as-file").setAttribute("aria-pressed", String(files));
+  if (!files) soon();
+}
+
+async function send(event) {
+  event.preventDefault();
+  const body = new FormData();
+  body.append("file", at("file").files[0]);
+  body.append("source", source.value);
+  body.append("target", target.value);
+  at("send").disabled = true;
+  at("result").hidden = true;
+  say(words().working, false, at("file-status"));
+  try {
+    const reply = await fetch("translate_file", { method: "POST", headers: authorization(), body });
+    const found = await reply.json();
+    say(reply.ok ? "" : found.error, !reply.ok, at("file-status"));
+    if (reply.ok) {
+      // By the address that the page has, whatever the server takes its own to be.
+      at("result").href = `download_file/${found.translatedFileUrl.split("/").pop()}`;
+      at("result").hidden = false;
+      at("result").focus();
+    }
+  } catch {
+    say(words().offline, true, at("file-status"));
+  }
+  at("send").disabled = false;
 }
 
 // ---- Which words became which
@@ -175,6 +240,16 @@ at("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(translation.textContent);
   say(words().copied);
 });
+at("inside").addEventListener("toggle", () => { if (at("inside").open) soon(); });
+at("as-text").addEventListener("click", () => panes(false));
+at("as-file").addEventListener("click", () => panes(true));
+at("file").addEventListener("change", () => {
+  const [file] = at("file").files;
+  at("send").disabled = !file;
+  at("file-name").textContent = file?.name ?? "";
+});
+at("file-pane").addEventListener("submit", send);
+at("key").addEventListener("change", () => { localStorage.setItem("key", at("key").value); soon(); });
 at("locale").addEventListener("click", () => { locale = locale === "en" ? "zh" : "en"; speak(); soon(); });
 
 try {
@@ -184,6 +259,11 @@ try {
   languages = served;
   most = settings.charLimit;
   alternatives = settings.alternatives;
+  keyed = settings.keyRequired;
+  at("needs-key").hidden = !keyed;
+  at("key").value = keyed ? localStorage.getItem("key") ?? "" : "";
+  at("file").accept = settings.supportedFilesFormat.join(",");
+  at("formats").textContent = settings.supportedFilesFormat.join(" ");
   const { language } = settings;
   speak();
   choose(language.source.code, language.target.code);
