@@ -409,3 +409,20 @@ def test_a_decoder_shows_its_size_and_where_it_is(translator: Translator, params
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert repr(translator) == f"Translator(in memory, {count:,} parameters, cpu:0)"
     assert repr(Translator.ensemble([translator, translator])).startswith("Translator(in memory + in memory, ")
+
+
+@pytest.mark.parametrize("sizes", [(), (1, 4, 16, 32), (1, 8)])
+def test_all_shapes_are_those_that_any_number_of_sources_may_need(sizes: tuple[int, ...]):
+    settings, most = DecodeConfig(beam_size=4, batch_tokens=1024), 40
+    devices = shapes.Devices((), None, 1, 1)
+    listed = [(one.rows, one.length) for one in shapes.all_shapes(30, most, settings, 1000, devices, sizes)]
+    assert len(set(listed)) == len(listed)
+    needed = {
+        (one.rows, one.length)
+        for length in range(1, 31)
+        for count in range(1, most + 1)
+        for one in shapes.shapes_of([length] * count, settings, 1000, devices, sizes)
+    }
+    assert set(listed) == needed
+    assert all(4 * rows * length <= 1024 for rows, length in needed)
+    assert all(rows in sizes or rows == 1024 // (4 * length) // 8 * 8 for rows, length in needed if sizes)

@@ -1,6 +1,7 @@
 """`serve`, over real sockets: batches across requests, LibreTranslate's interface, HTML, unmodified clients."""
 
 import concurrent.futures
+import dataclasses
 import json
 import re
 import shutil
@@ -16,8 +17,12 @@ import numpy as np
 import pytest
 from libretranslatepy import LibreTranslateAPI
 from servers import Running, running, translator
-from translators import sentence
+from translators import CONFIG, sentence, toy_params, toy_vocabulary
 
+from wmt_transformer.decode.generate import Translator
+from wmt_transformer.serve.batching import Batcher, Waiting
+from wmt_transformer.serve.directions import Direction, Directions
+from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Limits
 
 TEXTS = [sentence(seed, 1 + seed % 6) for seed in range(40)]
@@ -49,6 +54,35 @@ def test_an_answer_is_that_of_translate_whatever_else_is_asked(server: Running, 
     assert sizes["wmt_transformer_batch_sentences_count"] < sizes["wmt_transformer_sentences_total"] / 2
     assert sizes["wmt_transformer_programs"] >= 8
     assert sizes["wmt_transformer_programs_compiled_after_ready"] == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "taken", "full"),
+    [
+        ([5], 1, False),
+        ([5] * 3, 3, False),
+        ([5] * 5, 4, False),  # of 16 rows 11 would be empty
+        ([5] * 13, 13, False),
+        ([5] * 20, 16, False),
+        ([5] * 25, 25, False),
+        ([5] * 70, 64, True),
+        ([20] * 50, 40, True),  # 1,024 slots of sources
+        ([40, *[5] * 30], 16, True),
+    ],
+)
+def test_a_batch_fills_the_rows_of_its_program(lengths: list[int], taken: int, full: bool):
+    decode = dataclasses.replace(CONFIG.decode, beam_size=4, batch_tokens=4096)
+    one = Direction(
+        "de", "en", Translator(dataclasses.replace(CONFIG, decode=decode), toy_params(), toy_vocabulary()), ()
+    )
+    batcher = Batcher(Directions([one]), Metrics())
+    queue = [
+        Waiting(turn, one, False, "", length, 0.0, concurrent.futures.Future()) for turn, length in enumerate(lengths)
+    ]
+    batcher._queue = queue
+    batch, found = batcher._nearest(queue[0])
+    assert (len(batch), found) == (taken, full)
+    assert batch[0] is queue[0]
 
 
 def test_a_sentence_that_fails_fails_alone(server: Running, alone: dict, monkeypatch: pytest.MonkeyPatch):

@@ -57,8 +57,8 @@ class Request:
     """Makes the rule of each batch, in place of the lengths and prefixes of the settings and the parts."""
     positions: int = sys.maxsize
     """No sequence is longer: a learned table of positions ends there."""
-    growth: int = 2
-    """Batches that are not full have a power of it as rows (see `all_shapes`)."""
+    sizes: tuple[int, ...] = ()
+    """How many rows batches may have; powers of 2 where there are none (see `all_shapes`)."""
 
 
 class Output(NamedTuple):
@@ -120,7 +120,7 @@ def decode(
         return _dispatched(models, devices, batch, shape, request)
 
     shapes = shapes_of(
-        [len(part.source) for part in parts], request.settings, request.positions, devices, request.growth
+        [len(part.source) for part in parts], request.settings, request.positions, devices, request.sizes
     )
     results: list[list[Output]] = [[] for _ in parts]
     with ThreadPoolExecutor(devices.at_once) as pool:
@@ -158,7 +158,7 @@ def warm_up(
     """
     devices, make_rule = Devices.of(models, params), request.rule or _make_rules(request.settings, 0)
     most = None if count is None else count * request.count
-    shapes = all_shapes(longest, most, request.settings, request.positions, devices, request.growth)
+    shapes = all_shapes(longest, most, request.settings, request.positions, devices, request.sizes)
 
     calls = [
         (

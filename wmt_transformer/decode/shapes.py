@@ -6,7 +6,6 @@ length comes from a short list (`lines.round_up`). So every shape that a decoder
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -51,43 +50,54 @@ class Devices(NamedTuple):
 
 
 def shapes_of(
-    lengths: Sequence[int], settings: DecodeConfig, positions: int, devices: Devices, growth: int = 2
+    lengths: Sequence[int], settings: DecodeConfig, positions: int, devices: Devices, sizes: Sequence[int] = ()
 ) -> list[Shape]:
-    """Returns the batches of sources of these lengths, the longest sources first (`growth`: see `all_shapes`)."""
+    """Returns the batches of sources of these lengths, the longest sources first (`sizes`: see `all_shapes`)."""
     shapes = []
     longest_first = tuple(sorted(range(len(lengths)), key=lambda place: -lengths[place]))
     while longest_first:
         length = min(round_up(lengths[longest_first[0]]), positions)
-        rows = _rows(length, len(longest_first), settings, devices, growth)
+        rows = _rows(length, len(longest_first), settings, devices, sizes)
         shapes.append(Shape(longest_first[:rows], rows, length))
         longest_first = longest_first[rows:]
     return shapes
 
 
 def all_shapes(
-    longest: int, count: int | None, settings: DecodeConfig, positions: int, devices: Devices, growth: int = 2
+    longest: int, count: int | None, settings: DecodeConfig, positions: int, devices: Devices, sizes: Sequence[int] = ()
 ) -> list[Shape]:
     """Returns every shape that `count` sources (None: any number) of at most `longest` tokens may need.
 
-    Rows are a power of `growth` where fewer than a full batch are left: with 4 there are half as many programs to
-    compile as with 2, and more empty rows.
+    The rows of batches are one of `sizes`, which grow, and where there are none a power of 2; fewer where a batch is
+    full.
     """
     lengths = sorted({min(round_up(tokens), positions) for tokens in range(1, longest + 1)})
     most = batch_tokens(settings) if count is None else count
-    left = [1 << power for power in range((most - 1).bit_length() + 1)]
-    sizes = (
+    powers = [1 << power for power in range((most - 1).bit_length() + 1)]
+    left = [*(size for size in sizes if size < most), most] if sizes else powers
+    found = (
         (length, rows)
         for length in lengths
-        for rows in sorted({_rows(length, n, settings, devices, growth) for n in left})
+        for rows in sorted({_rows(length, n, settings, devices, sizes) for n in left})
     )
-    return [Shape((), rows, length) for length, rows in sizes]
+    return [Shape((), rows, length) for length, rows in found]
 
 
-def _rows(length: int, left: int, settings: DecodeConfig, devices: Devices, growth: int) -> int:
+def _rows(length: int, left: int, settings: DecodeConfig, devices: Devices, sizes: Sequence[int]) -> int:
     """Returns the rows of a batch of this length where this many sources are left."""
-    rows = max(1, batch_tokens(settings) // (settings.beam_size * length * devices.at_once))
-    rows = min(rows // 8 * 8 or rows, next(size for power in itertools.count() if (size := growth**power) >= left))
+    sizes = sizes or _POWERS
+    fits = next((size for size in sizes if size >= left), sizes[-1])
+    rows = min(full_rows(length, settings, devices.at_once), fits)
     return -(-rows // devices.shards) * devices.shards
+
+
+def full_rows(length: int, settings: DecodeConfig, at_once: int = 1) -> int:
+    """Returns the rows of a full batch of sources of this padded length, where so many batches are decoded at once."""
+    rows = max(1, batch_tokens(settings) // (settings.beam_size * length * at_once))
+    return rows // 8 * 8 or rows
+
+
+_POWERS = [1 << power for power in range(40)]
 
 
 def batch_tokens(settings: DecodeConfig) -> int:

@@ -23,7 +23,7 @@ from concurrent.futures import Future
 from wmt_transformer.decode.batched import Request
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.decode.lines import Translation, round_up
-from wmt_transformer.decode.shapes import batch_tokens
+from wmt_transformer.decode.shapes import full_rows
 from wmt_transformer.serve.directions import Direction, Directions
 from wmt_transformer.serve.failures import Busy, NotReady
 from wmt_transformer.serve.metrics import Metrics
@@ -31,8 +31,10 @@ from wmt_transformer.serve.sentences import Sentence
 
 WINDOW = 0.005
 """Seconds that a sentence waits for others."""
-GROWTH = 4
-"""Batches have 1, 4, 16, … rows: half as many programs to compile as with powers of 2."""
+SIZES = (1, 4, 16, 32, 64)
+"""Rows of a batch: each of them is a program for every length."""
+FILLED = 0.75
+"""A batch that would fill less of its program's rows leaves some sentences to the next one."""
 AT_ONCE = {False: 64, True: 1}
 """Sentences in a batch without and with alignments, which few need: these have one program for each length."""
 
@@ -94,7 +96,7 @@ class Batcher:
         """Returns how this server translates with a translator: an n-best list as long as the beam."""
         width = translator.request(1, self._beam_size, self._alpha).settings.beam_size
         asked = translator.request(width, self._beam_size, self._alpha, alignments=aligned)
-        return dataclasses.replace(asked, growth=GROWTH)
+        return dataclasses.replace(asked, sizes=SIZES)
 
     def start(self) -> None:
         """Starts the thread, which compiles first."""
@@ -187,13 +189,17 @@ class Batcher:
         alike = [one for one in self._queue if one.kind == first.kind]
         alike.sort(key=lambda one: (abs(one.length - first.length), one.turn))
         settings = self.request(first.direction.translator, first.aligned).settings
-        slots = batch_tokens(settings) // settings.beam_size
-        longest = 0
-        for count, one in enumerate(alike):
-            longest = max(longest, round_up(one.length))
-            if count and ((count + 1) * longest > slots or count == AT_ONCE[first.aligned]):
+        most, count = AT_ONCE[first.aligned], 1
+        longest = round_up(first.length)
+        while count < min(most, len(alike)):
+            longest = max(longest, round_up(alike[count].length))
+            if full_rows(longest, settings) <= count:
                 return alike[:count], True
-        return alike, len(alike) == AT_ONCE[first.aligned]
+            count += 1
+        if count < most:
+            size = next(size for size in SIZES if size >= count)
+            count = count if count >= FILLED * size else max(size for size in SIZES if size < count)
+        return alike[:count], count == most
 
     def _translate(self, batch: Sequence[Waiting]) -> None:
         """Answers each sentence of a batch."""
