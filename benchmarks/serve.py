@@ -294,7 +294,7 @@ async def ask(port: int, texts: Any, clients: int) -> list[Answer]:
 
 def sentences(count: int) -> Iterator[str]:
     """Yields English lines that are one sentence each, which the server does not cut."""
-    from wmt_transformer.serve.sentences import segment
+    from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue] - it is written in Rust
 
     path = Path(os.environ["WMT_TRANSFORMER_DATA"], "multi30k", "train.en.gz")
     with gzip.open(path, "rt", encoding="utf-8") as file:
