@@ -1,11 +1,15 @@
 """Executables kept between processes: what is loaded computes what was compiled, and nothing else is taken for it."""
 
+import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +119,20 @@ def test_other_code_settings_and_machines_have_files_of_their_own(folder: Path, 
     finally:
         jax.config.update("jax_default_matmul_precision", before)
         executables._surroundings.cache_clear()
+
+
+def test_threads_that_compile_at_once_leave_the_cache_of_jax_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    before, begun, save = jax.config.values["jax_enable_compilation_cache"], itertools.count(1), executables._save
+
+    def slowly(*saved: Any) -> None:
+        time.sleep(0.3 * next(begun))  # so that the first to begin is the first to end
+        save(*saved)
+
+    monkeypatch.setattr(executables, "_save", slowly)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda rows: keeping().prepare([(arguments(rows), {"count": 2})]), (2, 3, 4)))
+    assert jax.config.values["jax_enable_compilation_cache"] == before
+    assert len(list(folder.iterdir())) == 3
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "a bit"])

@@ -30,6 +30,8 @@ from wmt_transformer.files import cache_folder, whole_bytes
 from wmt_transformer.platform import MOST_THREADS, threads_that_compile, usable_cores
 
 _DIGEST = hashlib.sha256
+_ALONE = threading.Lock()
+"""Is held while JAX's cache is off, which is a setting of the process."""
 
 
 class Keeping:
@@ -65,7 +67,9 @@ class Keeping:
             found = dict(zip(missing, threads.map(lambda key: _load(_path(key)), missing), strict=True))
         self._ready |= {key: program for key, program in found.items() if program is not None}
         new = [key for key in missing if key not in self._ready]
-        with _compiled_anew() as compiled, ThreadPoolExecutor(threads_that_compile() or 1) as threads:
+        if not new:
+            return
+        with _ALONE, _compiled_anew() as compiled, ThreadPoolExecutor(threads_that_compile() or 1) as threads:
 
             def make(key: Hashable) -> Any:
                 arguments, static = missing[key]
@@ -119,7 +123,13 @@ def _surroundings() -> str:
     device = jax.devices()[0]
     settings = {name: value for name, value in jax.config.values.items() if "cache" not in name}
     flags = {name: os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")}
-    versions = wmt_transformer.__version__, jax.__version__, version("jaxlib"), device.client.platform_version
+    versions = (
+        wmt_transformer.__version__,
+        jax.__version__,
+        version("jaxlib"),
+        version("flax"),
+        device.client.platform_version,
+    )
     return repr((_code(), versions, sorted(settings.items()), flags, str(device), device.device_kind, _processor()))
 
 
