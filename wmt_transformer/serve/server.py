@@ -6,7 +6,6 @@ when every program is compiled. SIGTERM closes the door, answers what was accept
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import resource
@@ -25,9 +24,6 @@ from wmt_transformer.messages import number_of
 from wmt_transformer.serve import app
 from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Limits, Service
-
-LAST_REQUESTS = 0.5
-"""Seconds in which the requests of connections that are open are read, once the port is closed."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -48,16 +44,6 @@ def bound(host: str, port: int) -> socket.socket:
     return found
 
 
-class Server(uvicorn.Server):
-    """uvicorn's, which at its end closes connections whose request it has not read yet: it has time to, first."""
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for one in [*self.servers, *(sockets or [])]:
-            one.close()
-        await asyncio.sleep(LAST_REQUESTS)
-        await super().shutdown(sockets)
-
-
 def serve(
     listening: socket.socket,
     service: Service,
@@ -72,7 +58,7 @@ def serve(
     for one in service.directions:
         say(f"{one}: {' + '.join(one.runs)}")
     say(f"devices: {', '.join(str(device) for device in jax.local_devices())}; {address}, warming up")
-    server = Server(config(app.build(service, metrics, origins, say), limits))
+    server = uvicorn.Server(config(app.build(service, metrics, origins, say), limits))
 
     def ready(programs: int) -> None:
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
