@@ -278,7 +278,7 @@ async def exchange(
 
 
 async def ask(port: int, texts: Any, clients: int) -> list[Answer]:
-    """Returns the answer to each text, asked for over so many kept connections."""
+    """Returns the answer to each text; `clients` connections are kept, and each asks for one text after the other."""
     found: dict[int, Answer] = {}
     left = iter(enumerate(texts))
 
