@@ -60,7 +60,7 @@ def test_a_finished_run_started_again_changes_nothing(toy, copy):
 
 
 def test_translate_gives_one_line_for_every_line_and_json_alone_on_standard_output(toy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"red cat\n\nthe dog sees")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"red cat\n\nthe dog sees"))))
     assert run("translate", "--workdir", toy / "run") == 0
     piped = capsys.readouterr().out
     assert len(piped.splitlines()) == 3 and piped.splitlines()[1] == ""

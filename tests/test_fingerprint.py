@@ -16,7 +16,7 @@ from test_prepare import quiet, sentences, write_corpus
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data import fingerprint
-from wmt_transformer.data.prepare import prepare
+from wmt_transformer.data.prepare import open_text, prepare
 
 
 def test_the_same_text_has_the_same_fingerprint_wherever_it_is_and_whenever_it_was_written(tmp_path):
@@ -68,9 +68,55 @@ def test_a_folder_of_an_earlier_version_is_read_through(tmp_path):
     prepare(data, tmp_path / "data", quiet)
     found = fingerprint.of(tmp_path / "data")
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
-    del manifest["corpus"]
+    for name in ("corpus", "checksums", "check"):
+        del manifest[name]
     (tmp_path / "data" / "manifest.json").write_text(json.dumps(manifest))
     assert fingerprint.of(tmp_path / "data") == found
+
+
+DAMAGE = {
+    "one flipped bit": lambda content: (
+        bytes([*content[: len(content) // 2], content[len(content) // 2] ^ 16]) + content[len(content) // 2 + 1 :]
+    ),
+    "cut off": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, "missing"])
+def test_damage_to_any_file_of_a_prepared_folder_is_seen_and_named(tmp_path, damage):
+    data, folder = write_corpus(tmp_path / "corpus", sentences()), tmp_path / "data"
+    prepare(data, folder, quiet)
+    found = fingerprint.of(folder)
+    names = {path.name for path in folder.iterdir()} - {"manifest.json"}
+    assert {"vocabulary.model", "train.tokens", "train.offsets", "dev.tokens", "dev.de", "test.en"} <= names
+    for name in names:
+        content = (folder / name).read_bytes()
+        if damage == "missing":
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(DAMAGE[damage](content))
+        for trained in (False, True):
+            with pytest.raises(UserError, match=f"{name} is damaged: .*move .* away"):
+                prepare(data, folder, quiet, trained=trained)
+        (folder / name).write_bytes(content)
+    open_text(folder)
+    (folder / "dev.de").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"dev\.de is damaged"):
+        open_text(folder)
+    shutil.rmtree(folder)  # as the message says
+    prepare(data, folder, quiet, trained=True)
+    assert fingerprint.of(folder) == found
+
+
+def test_a_manifest_that_is_not_what_was_written_is_none(tmp_path):
+    data, path = write_corpus(tmp_path / "corpus", sentences()), tmp_path / "data" / "manifest.json"
+    prepare(data, tmp_path / "data", quiet)
+    whole = path.read_text("utf-8")
+    for was, now in (('"uint16"', '"uint06"'), ('"dtype"', '"dtypf"'), ("{", "["), ('"kept": 100', '"kept": 101')):
+        path.write_text(whole.replace(was, now, 1), "utf-8")
+        with pytest.raises(UserError, match=r"no manifest\.json of this version that is whole"):
+            prepare(data, tmp_path / "data", quiet, trained=True)
 
 
 def test_what_differs_is_named_and_what_is_not_known_is_not_compared():

@@ -113,7 +113,7 @@ def test_average_tells_f1_before_and_after(workdir, tmp_path, capsys):
 
 def test_parse_gives_one_tree_over_the_words_of_each_line(workdir, capsys, monkeypatch, tmp_path):
     text = "The cat doesn't (a).\nhi"
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode()))))
     assert run("parse", "--workdir", workdir) == 0
     found = [next(trees.read([line], "out")) for line in capsys.readouterr().out.splitlines()]
     assert [tree.words() for tree in found] == [

@@ -1,6 +1,7 @@
 """The real command in a process: closed streams, other encodings, no home, a run of somebody else's."""
 
 import ctypes
+import gzip
 import json
 import os
 import shutil
@@ -56,8 +57,11 @@ def mistake(done: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def test_tokens_reads_standard_input_and_says_when_it_is_closed(model):
-    done = command("tokens", "--json", "--vocabulary", model, data=b"die Katze\n")
-    assert done.returncode == 0 and json.loads(done.stdout)["text"] == "die Katze"
+    for data in (b"die Katze\n", gzip.compress(b"\xef\xbb\xbfdie Katze\r\n")):
+        done = command("tokens", "--json", "--vocabulary", model, data=data)
+        assert done.returncode == 0 and json.loads(done.stdout)["text"] == "die Katze"
+    damaged = command("tokens", "--vocabulary", model, data=gzip.compress(b"die Katze\n")[:-4])
+    assert "standard input is damaged" in mistake(damaged)
     closed = command("tokens", "--vocabulary", model, before=lambda: os.close(0))
     assert "standard input is closed" in mistake(closed)
 

@@ -121,6 +121,17 @@ def records(folder: Path) -> dict[int, Record]:
     return found
 
 
+def damaged(folder: Path) -> list[str]:
+    """Returns what is wrong with the records of the checkpoints in a folder, a line for each that is damaged."""
+    found = []
+    for step in numbered(folder):
+        try:
+            read(folder / str(step))
+        except Broken as error:
+            found.append(str(error))
+    return found
+
+
 def scheduled(folder: Path) -> list[int]:
     """Returns the steps of the checkpoints in a folder that were saved on schedule, oldest first."""
     return [step for step, record in records(folder).items() if record.scheduled]

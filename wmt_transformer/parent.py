@@ -58,8 +58,13 @@ def named(text: str, optimizer: bool = False) -> Parent:
 
 
 def of(workdir: Path) -> Parent | None:
-    """Returns the parent of the run in a work folder, None where it has none."""
-    return Parent(**json_object(workdir / FILE)) if (workdir / FILE).is_file() else None
+    """Returns the parent of the run in a work folder, None where it has none. Raises UserError for a damaged file."""
+    if not (workdir / FILE).is_file():
+        return None
+    try:
+        return Parent(**json_object(workdir / FILE))
+    except TypeError as error:
+        raise UserError(f"{workdir / FILE} is damaged: {error}; restore it, or train in another folder") from error
 
 
 def write(workdir: Path, parent: Parent) -> None:

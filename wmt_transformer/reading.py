@@ -33,9 +33,14 @@ def opened(path: Path) -> io.BufferedReader | gzip.GzipFile:
     """Returns the bytes of a file or a pipe, unpacked where it is compressed by gzip; the caller closes it."""
     with contextlib.ExitStack() as failed:
         file = failed.enter_context(open(path, "rb"))
-        packed = path.suffix == ".gz" or file.peek(2)[:2] == _GZIP  # which UTF-8 cannot begin with
+        found = _Unpacked(file) if path.suffix == ".gz" else unpacked(file)
         failed.pop_all()
-    return _Unpacked(file) if packed else file
+    return found
+
+
+def unpacked(file: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile:
+    """Returns the bytes of an open file, unpacked where it is compressed by gzip."""
+    return _Unpacked(file) if file.peek(2)[:2] == _GZIP else file  # UTF-8 cannot begin with these
 
 
 class _Unpacked(gzip.GzipFile):

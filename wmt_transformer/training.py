@@ -157,6 +157,8 @@ def average(
     use_compilation_cache()
     folder = Path(workdir)
     saved, count = checkpoint.scheduled_steps(folder), last or experiment.run_config(folder).train.average_last
+    for line in () if steps else checkpoint_records.damaged(folder / "checkpoints"):
+        say(f"{line}; averaging without it")
     if not steps and saved and len(saved) < count:
         say(f"the run has {number_of(len(saved), 'checkpoint')}, fewer than {count}: averaging all of them")
     chosen = list(steps) or saved[-count:]

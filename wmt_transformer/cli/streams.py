@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from wmt_transformer.config import UserError
-from wmt_transformer.reading import opened, reading
+from wmt_transformer.reading import opened, reading, unpacked
 from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:
@@ -73,11 +73,14 @@ def mounted(argument: str) -> str:
 
 @contextlib.contextmanager
 def open_input(path: str | None) -> Iterator[tuple[io.BufferedIOBase, str]]:
-    """Opens a file, plain or .gz, or standard input where no path is given; yields it and what messages call it."""
+    """Opens a file, or standard input where no path is given, plain or compressed by gzip; yields it and its name."""
     if path is None:
         if sys.stdin is None:
             raise UserError("standard input is closed; give the text as an argument, or open it")
-        yield cast(io.BufferedIOBase, sys.stdin.buffer), "standard input"
+        name = "standard input"
+        with reading(name):
+            stream = unpacked(cast(io.BufferedReader, sys.stdin.buffer))
+        yield stream, name
         return
     with reading(path):  # opening alone: what is done with the text fails for other reasons
         stream = opened(Path(path))

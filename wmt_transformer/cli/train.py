@@ -73,7 +73,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     import time
 
     from wmt_transformer import checkpoint
-    from wmt_transformer.data.prepare import open_prepared
+    from wmt_transformer.data.prepare import open_text
     from wmt_transformer.decode.generate import Translator
     from wmt_transformer.evaluate.bleu import Scores
     from wmt_transformer.evaluate.runs import description, keep_report, split_scores, table
@@ -88,7 +88,7 @@ def quickstart(options: argparse.Namespace, overrides: list[str]) -> int:
     say("translating the test set: sentences that training never saw")
     scores, hypotheses = split_scores(workdir, "average", "test", warn=say)
     translator = Translator.load(workdir, "average")
-    text = open_prepared(workdir / "data").test_text
+    text = open_text(workdir / "data")["test"]
     # To look into: a long sentence that fits a picture, and that the model translates as the reference does.
     (example, _), _ = max(
         zip(text, hypotheses, strict=True),

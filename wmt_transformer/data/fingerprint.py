@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data import vocabulary_files
-from wmt_transformer.data.manifest import MANIFEST, find_manifest
+from wmt_transformer.data.manifest import checksums, corpus_digest, find_manifest
 
 Fingerprint = dict[str, str]
 """SHA-256 in hexadecimal under the names vocabulary and corpus."""
@@ -29,14 +29,8 @@ def of(folder: Path) -> Fingerprint:
         raise UserError(f"there is no vocabulary in {folder}; `wmt-transformer prepare` makes one")
     if manifest := find_manifest(folder):
         # A folder that was prepared before digests were stored is read through.
-        found["corpus"] = manifest.get("corpus") or of_corpus(folder)
+        found["corpus"] = manifest.get("corpus") or corpus_digest(checksums(folder))
     return found
-
-
-def of_corpus(folder: Path) -> str:
-    """Returns the digest of everything that was prepared but the vocabulary: tokens, and text to measure on."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    return _of_files(folder, [name for name in names if name not in (*vocabulary_files.FILES, MANIFEST)])
 
 
 def check(saved: Mapping[str, str], found: Mapping[str, str], what: str) -> None:

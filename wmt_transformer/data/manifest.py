@@ -1,7 +1,8 @@
 """What a prepared folder remembers of how it was made, and whether it has to be made again.
 
 Its manifest.json holds the settings that it was made with, the local files and a digest of the text that was read, and
-what the stage that made it wants to know later. Files that were moved, copied or touched are read again: what counts is
+what the stage that made it wants to know later. It also has a checksum of every file of the folder, and one of itself:
+damage is seen when the folder is opened. Files that were moved, copied or touched are read again: what counts is
 their text. Where settings or text differ the folder is made anew, but never after the first checkpoint: its parameters
 belong to this vocabulary. A vocabulary that was given is known by its content, wherever it is.
 """
@@ -9,9 +10,11 @@ belong to this vocabulary. A vocabulary that was given is known by its content, 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +32,8 @@ _IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple",
 Report = Callable[[str], None]
 """Is given lines for people to read."""
 Manifest = dict[str, Any]
-"""`recipe` (format, settings, files), `text` (digest of what was read), `corpus` (digest of what was made), and what
-the stage remembers: `dtype`, `statistics`."""
+"""`recipe` (format, settings, files), `text` (digest of what was read), `checksums` of what was made, `corpus` (their
+digest), and what the stage remembers: `dtype`, `statistics`."""
 
 
 class Stage(NamedTuple):
@@ -41,7 +44,7 @@ class Stage(NamedTuple):
     texts: Callable[[DataConfig], Iterable[tuple[str, Iterable[str | tuple[str, str]]]]]
     """Yields the texts or pairs of every split, with its name."""
     build: Callable[[Path], Manifest]
-    """Fills an empty folder and returns what to remember: at least `text` and `corpus`."""
+    """Fills an empty folder and returns what to remember: at least `text`."""
 
 
 def print_to_stderr(line: str) -> None:
@@ -77,11 +80,13 @@ def make(data: DataConfig, folder: Path, stage: Stage, report: Report, trained: 
             )
     elif trained and folder.is_dir() and any(folder.iterdir()):
         raise UserError(
-            f"{folder} has no {MANIFEST} of this version, and cannot be made anew, because the checkpoints of this run "
-            "belong to it; choose another --workdir"
+            f"{folder} has no {MANIFEST} of this version that is whole, and the checkpoints of this run belong to it; "
+            "move it away, and what it was made from makes it anew, or choose another --workdir"
         )
     with whole_folder(folder, "--workdir") as building:
-        _write(building / MANIFEST, {"recipe": recipe, **stage.build(building)})
+        built = stage.build(building)
+        made = checksums(building)
+        _write(building / MANIFEST, {"recipe": recipe, **built, "corpus": corpus_digest(made), "checksums": made})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -93,17 +98,68 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def find_manifest(folder: Path) -> Manifest | None:
-    """Returns what `make` remembered of a folder, None where there is nothing that this version can read."""
+    """Returns what `make` remembered of a folder, None where there is nothing whole that this version can read."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return manifest if manifest["recipe"]["format"] == FORMAT else None
-    except (OSError, ValueError, TypeError, KeyError):
+        check = manifest.pop("check", None)  # folders of earlier versions have none
+        whole = check in (None, _checksum(manifest))
+        return manifest if whole and manifest["recipe"]["format"] == FORMAT else None
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
 
 
 def _write(path: Path, manifest: Manifest) -> None:
     with whole_path(path) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        checked = {**manifest, "check": _checksum(manifest)}
+        temporary.write_text(json.dumps(checked, indent=2) + "\n", "utf-8")
+
+
+def _checksum(manifest: Manifest) -> str:
+    return f"{zlib.crc32(json.dumps(manifest, sort_keys=True).encode()):08x}"
+
+
+# ---- Whether a folder is what was written
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file of a prepared folder but its manifest, by name."""
+    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST}
+
+
+def corpus_digest(checksums: Mapping[str, str]) -> str:
+    """Returns one digest of everything that was prepared but the vocabulary: tokens, and text to measure on."""
+    digest = hashlib.sha256()
+    for name in sorted(checksums):
+        if name not in vocabulary_files.FILES:
+            digest.update(name.encode() + b"\0" + bytes.fromhex(checksums[name]))
+    return digest.hexdigest()
+
+
+def check_whole(folder: Path, manifest: Manifest, names: Collection[str] | None = None) -> None:
+    """Raises UserError for the first file of a prepared folder, or of `names` in it, that is not what was written.
+
+    Folders of earlier versions have no checksums, and are not checked.
+    """
+    for name, written in manifest.get("checksums", {}).items():
+        if names is not None and name not in names:
+            continue
+        try:
+            found = None if _sha256(folder / name) == written else "it has changed since it was prepared"
+        except OSError as error:
+            found = error.strerror
+        if found:
+            raise UserError(
+                f"{folder / name} is damaged: {found}; put it back, or move {folder} away, and what it was made from "
+                "makes it anew"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- What a folder was made from
 
 
 def _recipe(data: DataConfig, files: list[Path], was: dict[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,15 @@ import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, tokens, vocabulary, vocabulary_files
-from wmt_transformer.data.fingerprint import of_corpus
-from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
+from wmt_transformer.data.manifest import (
+    Manifest,
+    Report,
+    Stage,
+    check_whole,
+    make,
+    print_to_stderr,
+    read_manifest,
+)
 from wmt_transformer.data.mixture import Mixture, weights_of
 from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
@@ -74,11 +81,11 @@ def prepare(
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
-    """Opens what `prepare` made. Raises UserError if it is not there."""
+    """Opens what `prepare` made. Raises UserError if it is not there, or is damaged."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    dtype, settings = manifest["dtype"], manifest["recipe"]["data"]
-    languages = settings["source"], settings["target"]
+    manifest, text = read_manifest(folder), open_text(folder)
+    check_whole(folder, manifest)
+    dtype = manifest["dtype"]
     train = TokenPairs.open(folder, "train", dtype, manifest.get("samples", 1))
     if several := manifest["statistics"].get("corpora"):
         train = Mixture(train, [one["kept"] for one in several], [one["weight"] for one in several])
@@ -87,10 +94,21 @@ def open_prepared(folder: str | os.PathLike[str]) -> Prepared:
         vocabulary=load_vocabulary(folder),
         train=train,
         dev=TokenPairs.open(folder, "dev", dtype),
-        dev_text=_text(folder, "dev", *languages),
-        test_text=_text(folder, "test", *languages),
+        dev_text=text["dev"],
+        test_text=text["test"],
         statistics=manifest["statistics"],
     )
+
+
+def open_text(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """Returns the raw (source, target) sentences of dev and test that `prepare` kept, without the training set.
+
+    Raises UserError if they are not there, or are damaged.
+    """
+    manifest = read_manifest(folder)
+    languages = manifest["recipe"]["data"]["source"], manifest["recipe"]["data"]["target"]
+    check_whole(folder, manifest, [f"{split}.{language}" for split in ("dev", "test") for language in languages])
+    return {split: _text(folder, split, *languages) for split in ("dev", "test")}
 
 
 def table(statistics: dict[str, Any]) -> str:
@@ -166,8 +184,7 @@ def _build(
     sides = {"source": sum(one.source_tokens for one in parts), "target": sum(one.target_tokens for one in parts)}
     statistics |= {"tokens": sides, "vocabulary": len(words), **sizes}
     report(table(statistics))
-    made = {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "samples": samples}
-    return {**made, "statistics": statistics}
+    return {"text": digest.hexdigest(), "dtype": dtype, "samples": samples, "statistics": statistics}
 
 
 def _vocabulary(

@@ -174,8 +174,7 @@ def split_scores(
 
 def pairs_of(workdir: Path, split: str) -> list[tuple[str, str]]:
     """Returns the sources and references of a split of a run's corpus."""
-    prepared = prepare.open_prepared(workdir / "data")
-    return {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    return prepare.open_text(workdir / "data")[split_of(workdir, split)]
 
 
 def split_of(workdir: Path, asked: str | None) -> str:
@@ -183,11 +182,9 @@ def split_of(workdir: Path, asked: str | None) -> str:
 
     Raises UserError where the corpus does not have it, and says which it has.
     """
-    data = workdir / "data"
-    prepared = (
-        prepare_text.open_prepared(data) if is_language_model(run_config(workdir)) else prepare.open_prepared(data)
-    )
-    there = [name for name, texts in (("test", prepared.test_text), ("dev", prepared.dev_text)) if texts]
+    stage = prepare_text if is_language_model(run_config(workdir)) else prepare
+    texts = stage.open_text(workdir / "data")
+    there = [name for name in ("test", "dev") if texts[name]]
     if there and asked in (None, *there):
         return asked or there[0]
     advice = f"it has {there[0]}: give --split {there[0]}" if there else "it has neither dev nor test"
@@ -241,8 +238,7 @@ def text_scores(
     workdir: Path, which: str | int | None, split: str, stride: int | None = None, warn: Warn = ignore
 ) -> Perplexity:
     """Returns the perplexity of a split's texts under one of the checkpoints of a language model's run."""
-    prepared = prepare_text.open_prepared(workdir / "data")
-    texts = {"dev": prepared.dev_text, "test": prepared.test_text}[split_of(workdir, split)]
+    texts = prepare_text.open_text(workdir / "data")[split_of(workdir, split)]
     model = LanguageModel.load(workdir, which, warn=warn)
     return perplexity.score(
         texts, lambda text: [*model.vocabulary.encode(text), EOS], lambda ids: model.log_probabilities(ids, stride)

@@ -75,12 +75,12 @@ class PhaseTimer:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the objects of a `metrics.jsonl`, oldest first, without a line that was left half written."""
+    """Returns the objects of a `metrics.jsonl`, oldest first, without lines that are damaged or half written."""
     lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             value = json.loads(line)
-            if isinstance(value, dict) and "step" in value:
+            if isinstance(value, dict) and all(isinstance(value.get(name), int | float) for name in ("step", "time")):
                 lines.append(value)
     return lines
 

@@ -20,8 +20,15 @@ from wmt_transformer.data import vocabulary, vocabulary_files
 from wmt_transformer.data.corpora.corpus import Split
 from wmt_transformer.data.documents import corpora as documents
 from wmt_transformer.data.documents.windows import TokenStream
-from wmt_transformer.data.fingerprint import of_corpus
-from wmt_transformer.data.manifest import Manifest, Report, Stage, make, print_to_stderr, read_manifest
+from wmt_transformer.data.manifest import (
+    Manifest,
+    Report,
+    Stage,
+    check_whole,
+    make,
+    print_to_stderr,
+    read_manifest,
+)
 from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.data.vocabulary_files import load_vocabulary
@@ -59,13 +66,22 @@ def prepare(
 
 
 def open_prepared(folder: str | os.PathLike[str]) -> PreparedText:
-    """Opens what `prepare` made. Raises UserError if it is not there."""
+    """Opens what `prepare` made. Raises UserError if it is not there, or is damaged."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
+    manifest, text = read_manifest(folder), open_text(folder)
+    check_whole(folder, manifest)
     train, dev = (TokenStream.open(folder, split, manifest["dtype"]) for split in ("train", "dev"))
-    dev_text, test_text = (json.loads((folder / f"{split}.json").read_text("utf-8")) for split in ("dev", "test"))
     words = load_vocabulary(folder)
-    return PreparedText(folder, words, train, dev, dev_text, test_text, manifest["statistics"])
+    return PreparedText(folder, words, train, dev, text["dev"], text["test"], manifest["statistics"])
+
+
+def open_text(folder: Path) -> dict[str, list[str]]:
+    """Returns the documents of dev and test that `prepare` kept, without the training set.
+
+    Raises UserError if they are not there, or are damaged.
+    """
+    check_whole(folder, read_manifest(folder), ["dev.json", "test.json"])
+    return {split: json.loads((folder / f"{split}.json").read_text("utf-8")) for split in ("dev", "test")}
 
 
 def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
@@ -104,7 +120,7 @@ def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
         f"({counts['bytes'] / counts['tokens']:.2f} bytes each) of {len(words):,} pieces; "
         f"{statistics['dev_bytes']:,} bytes to measure on"
     )
-    return {"text": digest.hexdigest(), "corpus": of_corpus(folder), "dtype": dtype, "statistics": statistics}
+    return {"text": digest.hexdigest(), "dtype": dtype, "statistics": statistics}
 
 
 def _vocabulary(data: DataConfig, folder: Path, counts: dict[str, int], report: Report) -> Vocabulary:
