@@ -73,6 +73,11 @@ def test_the_table_marks_what_is_no_chance_and_has_the_signatures(files):
     assert sum("seed:12345" in line for line in table) == 8
 
 
+def test_the_name_of_a_system_is_no_instruction_to_the_terminal(files):
+    systems = [(name, lines(files["good"])) for name in ("good", "\x1b[31mred")]
+    assert "<U+001B>[31mred" in comparison.table(comparison.compare(systems, lines(files["references"]), "en"))
+
+
 def test_ter_counts_edits_and_shifts_in_100_words_of_the_reference():
     scores = bleu.score(["a b c x"], ["a b c d"], "en")
     assert scores.ter == 25.0 and "tok:tercom" in str(scores.ter_signature)

@@ -184,6 +184,14 @@ def test_a_flipped_bit_is_seen_where_parameters_are_translated_with_and_averaged
     assert "has changed" in refused(capsys, "average", "--workdir", copy, "--steps", 9, 12)
 
 
+def test_an_average_names_the_checkpoint_whose_record_is_damaged(copy, capsys):
+    record = copy / "checkpoints" / "12" / checkpoint_records.NAME
+    flip_a_bit(record, random.Random(3))
+    assert run("average", "--workdir", copy, "--no-scores") == 0
+    said = capsys.readouterr().err
+    assert str(record.parent) in said and "averaging without it" in said and "the mean of steps 6, 9" in said
+
+
 def test_a_checkpoint_of_an_older_version_without_a_record_is_used(toy, copy):
     for path in copy.rglob(checkpoint_records.NAME):
         path.unlink()

@@ -104,6 +104,19 @@ def test_a_half_written_last_line_is_dropped_by_readers_and_by_the_next_run(tmp_
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "damaged", ['{"stfp": 2, "time": 1.0}', '{"step": "2", "time": 1.0}', '{"step": 2, "tim\x00": 1.0}', "[2]"]
+)
+def test_a_damaged_line_is_dropped_by_readers_and_by_the_next_run(tmp_path: Path, damaged: str):
+    write_run(tmp_path, range(1, 4))
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], damaged, lines[2], ""]))
+    assert [line["step"] for line in metrics.read(path)] == [1, 3]
+    write_run(tmp_path, range(4, 5), resumed_from=3)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3, 4]
+
+
 def test_tensorboard_shows_the_same_numbers(tmp_path: Path):
     from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]  made at import
     from tensorboardX.record_writer import masked_crc32c
@@ -161,10 +174,10 @@ def test_on_a_terminal_the_bar_shows_steps_loss_and_speed(monkeypatch: pytest.Mo
         monkeypatch.delenv(variable, raising=False)
     with metrics.ProgressBar(total_steps=200) as bar:
         bar.report(100, loss=3.14159, tokens_per_second=7123.4)
-        bar.message("dev [bleu] 12.3")
+        bar.message("dev [bleu] 12.3\n  a :dog: \x1b[2J\u202e")
     shown = terminal.getvalue()
     assert "100/200" in shown and "loss 3.142" in shown and "7,123 tokens/s" in shown
-    assert "dev [bleu] 12.3" in shown
+    assert "dev [bleu] 12.3" in shown and "a :dog: <U+001B>[2J<U+202E>" in shown and "\x1b[2J" not in shown
 
 
 CELL = """

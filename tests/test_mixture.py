@@ -118,6 +118,16 @@ def data(tmp_path: Path) -> DataConfig:
     return dataclasses.replace(data, more_corpora=corpora, tags=(">>de<<", ">>de<<", ">>fr<<"), vocabulary_size=340)
 
 
+def test_the_name_of_a_corpus_is_shown_as_it_is(data: DataConfig, tmp_path: Path):
+    told: list[str] = []
+    folder = tmp_path / "corpus" / "[bold]["
+    folder.mkdir()
+    (folder / "].tsv").write_text("a cat\teine Katze\n")
+    strange = "files=[bold][/].tsv"  # markup, for those who look for it
+    prepare(dataclasses.replace(data, more_corpora=(strange,), tags=()), tmp_path / "data", told.append)
+    assert strange in "\n".join(told)
+
+
 def test_each_corpus_is_tagged_counted_and_shown(data: DataConfig, tmp_path: Path):
     told: list[str] = []
     weighted = dataclasses.replace(data, train_weights=(1.0, 0.5, 10.0))

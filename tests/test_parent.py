@@ -128,6 +128,13 @@ def test_what_a_child_cannot_have_is_one_line(toy, copy, other, tmp_path, capsys
     assert "started from nothing" in refused(capsys, "train", toy / "toy.py", "--workdir", copy, *parent)
 
 
+def test_a_damaged_note_of_the_parent_is_one_line(copy, capsys):
+    for damaged in ('{"run": "/a", "chfckpoint": null}', "[]", '{"run": '):
+        (copy / "parent.json").write_text(damaged)
+        for command in (("info", copy), ("train", "--workdir", copy, "--train.steps", 13)):
+            assert "parent.json" in refused(capsys, *command)
+
+
 def test_another_pair_of_languages_is_said(toy, other, tmp_path, monkeypatch, capsys):
     stop_after(monkeypatch, 0)
     for split in ("train", "dev"):

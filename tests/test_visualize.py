@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from wmt_transformer.letters import visible
 from wmt_transformer.visualize import attention, learning_curves
-from wmt_transformer.visualize.letters import visible
 
 
 def dark(path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import say
+from wmt_transformer.letters import visible
 
 if TYPE_CHECKING:  # it brings JAX, which `--help` should not wait for
     from wmt_transformer.decode.completion import LanguageModel
@@ -87,7 +88,7 @@ def predict_next(options: argparse.Namespace, overrides: list[str]) -> None:
         return
     from rich.cells import cell_len
 
-    shown = [json.dumps(one.text, ensure_ascii=False) for one in found]  # in quotes, to show spaces and line breaks
+    shown = [visible(json.dumps(one.text, ensure_ascii=False)) for one in found]  # in quotes: spaces
     width = max(map(cell_len, shown))
     for text, one in zip(shown, found, strict=True):
         bar = "█" * round(BAR * one.probability) or "▏"

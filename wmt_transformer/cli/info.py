@@ -12,6 +12,7 @@ from wmt_transformer.cli.parser import AddVerb
 from wmt_transformer.cli.streams import save_picture, say
 from wmt_transformer.config import UserError
 from wmt_transformer.files import whole_bytes
+from wmt_transformer.letters import visible
 
 if TYPE_CHECKING:
     from wmt_transformer.evaluate.summary import Saved, Summary
@@ -71,7 +72,7 @@ def screen(run: Summary) -> str:
         "checkpoints": ", ".join(map(_saved, run.checkpoints)) or "none",
         "average": f"step {_saved(run.average)}" if run.average else "none",
     }
-    return "\n".join(f"{name:<12}{text}" for name, text in rows.items())
+    return "\n".join(f"{name:<12}{visible(text)}" for name, text in rows.items())
 
 
 def _known(value: int | float | None, pattern: str = "{:,}") -> str:

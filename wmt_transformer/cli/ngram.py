@@ -120,7 +120,7 @@ def _show(rows: list[ContextRow], names: dict[int, str]) -> None:
     from rich.text import Text
 
     from wmt_transformer.baselines.units import SPECIAL
-    from wmt_transformer.visualize.letters import visible
+    from wmt_transformer.letters import visible
 
     def shown(token: int) -> str:
         return {"\n": "\\n", " ": "␣"}.get(names[token], visible(names[token]))

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from wmt_transformer.config import UserError
+from wmt_transformer.letters import visible_lines
 from wmt_transformer.reading import opened, reading, unpacked
-from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def open_streams() -> None:
 
 def say(text: str) -> None:
     """Writes lines for people, on standard error, whatever characters a file's name or a text in them has."""
-    print("\n".join(map(visible, text.split("\n"))), file=sys.stderr, flush=True)
+    print(visible_lines(text), file=sys.stderr, flush=True)
 
 
 def mounted(argument: str) -> str:

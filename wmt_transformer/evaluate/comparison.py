@@ -13,6 +13,7 @@ from typing import Any
 
 from wmt_transformer.config import UserError
 from wmt_transformer.evaluate.bleu import metrics
+from wmt_transformer.letters import visible
 from wmt_transformer.messages import number_of
 
 SIGNIFICANT = 0.05
@@ -90,10 +91,11 @@ def _chances(metric: str, place: int, results: dict[str, dict[str, Any]]) -> tup
 
 def table(comparison: Comparison) -> str:
     """Returns the comparison for people: a line for each score of each system, and the signatures."""
-    width = max(len(one.system) for one in comparison.scores)
+    names = {one.system: visible(one.system) for one in comparison.scores}
+    width = max(map(len, names.values()))
     lines = [f"{'':7}  {'':{width}}   score   mean and 95 %     p bootstrap  p randomisation"]
     for one in comparison.scores:
-        line = f"{one.metric:7}  {one.system:{width}}  {one.score:6.2f}  {one.mean:6.2f} ± {one.interval:5.2f}"
+        line = f"{one.metric:7}  {names[one.system]:{width}}  {one.score:6.2f}  {one.mean:6.2f} ± {one.interval:5.2f}"
         if one.p_bootstrap is not None and one.p_randomisation is not None:
             line += f"  {_p(one.p_bootstrap):>14}  {_p(one.p_randomisation):>15}"
         lines.append(line.rstrip())

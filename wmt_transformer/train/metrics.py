@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wmt_transformer.files import whole_file
+from wmt_transformer.letters import visible_lines
 
 FILE_NAME = "metrics.jsonl"
 
@@ -284,9 +285,9 @@ class ProgressBar:
 
     def message(self, text: str) -> None:
         """Writes lines of text above the bar: translations, scores, warnings."""
-        self._said = time.monotonic()
+        self._said, text = time.monotonic(), visible_lines(text)
         if self._console is not None:
-            self._console.print(text, markup=False, highlight=False)
+            self._console.print(text, markup=False, emoji=False, highlight=False)
         elif not self._muted:
             # Notebooks show standard error as if something had failed.
             print(text, file=sys.stderr if self._notebook is None else sys.stdout, flush=True)

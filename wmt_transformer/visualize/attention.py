@@ -26,10 +26,10 @@ from wmt_transformer.config import ModelConfig, UserError
 from wmt_transformer.data.vocabulary import normalise
 from wmt_transformer.decode import alignment
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.letters import visible
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.special_tokens import EOS
 from wmt_transformer.visualize.fonts import families
-from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wmt_transformer.letters import visible
 from wmt_transformer.train.metrics import read
-from wmt_transformer.visualize.letters import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,7 +19,7 @@ from wmt_transformer.config import UserError
 from wmt_transformer.data import phrasebook
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.data.vocabulary_files import load_vocabulary
-from wmt_transformer.visualize.letters import visible
+from wmt_transformer.letters import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 from wmt_transformer.data.treebanks.trees import LEAF, Tree, walk
-from wmt_transformer.visualize.letters import visible
+from wmt_transformer.letters import visible
 
 _LETTER, _GAP, _ROW = 7.5, 14, 46
 """Of the picture, in pixels: width of a letter, space between words, height of a level."""

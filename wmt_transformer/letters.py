@@ -21,6 +21,11 @@ def visible(text: str) -> str:
     return f"\u25cc{shown}" if shown and unicodedata.combining(shown[0]) else shown
 
 
+def visible_lines(text: str) -> str:
+    """Returns lines of text, each of them made visible."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def _symbol(character: str) -> str:
     code = ord(character)
     if unicodedata.category(character) in ("Cc", "Zl", "Zp") or code in _DIRECTIONS or code in (0xFFFE, 0xFFFF):
