@@ -1,8 +1,11 @@
 """Several real processes as the hosts of one run (gloo on CPU), against one process that does it all."""
 
 import contextlib
+import dataclasses
 import json
+import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -262,6 +265,25 @@ def all_said(calls: list[tuple[int, int]], timeout: float = 5.0) -> dict[int, st
     for thread in threads:
         thread.join()
     return said
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"coordinator": "localhost"}, "--coordinator localhost"),
+        ({"coordinator": "localhost:0"}, "localhost:0"),
+        ({"coordinator": "localhost:65535"}, "below 65535"),
+        ({"coordinator": "localhost:99999999"}, "below 65535"),
+        ({"coordinator": "localhost:²"}, "localhost:²"),
+        ({"index": 2}, "--process-id 2"),
+        ({"index": -1}, "--process-id -1"),
+        ({"timeout": math.nan}, "--start-timeout nan"),
+        ({"timeout": -1.0}, "--start-timeout -1"),
+    ],
+)
+def test_a_place_of_a_process_that_cannot_be_is_one_line(given, named):
+    with pytest.raises(UserError, match=re.escape(named)):
+        hosts.start(dataclasses.replace(hosts.Hosts("localhost:9000", 2, 1), **given))
 
 
 def test_a_roll_call_ends_when_all_are_there():

@@ -201,7 +201,7 @@ def _chosen(workdir: Path, which: str | int, saved: Sequence[int]) -> int:
     if which == "best":
         scores = records.scores(workdir / "checkpoints")
         return records.best(scores) if scores else saved[-1]
-    if str(which).isdigit() and int(which) in saved:
+    if str(which).isdecimal() and int(which) in saved:
         return int(which)
     found = ", ".join(map(str, saved))
     raise UserError(

@@ -109,7 +109,7 @@ def checksum(path: Path) -> str:
 
 def numbered(folder: Path) -> list[int]:
     """Returns the steps of the checkpoints in a folder, oldest first."""
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
 
 
 def records(folder: Path) -> dict[int, Record]:

@@ -21,7 +21,9 @@ from wmt_transformer.files import gone_if_failed, locked, whole_file
 from wmt_transformer.messages import number_of
 from wmt_transformer.parent import Parent
 
-if TYPE_CHECKING:  # it brings JAX, whose threads must not start before `keep_freed_memory`
+if TYPE_CHECKING:  # they bring JAX, whose threads must not start before `keep_freed_memory`
+    from wmt_transformer.data.documents.prepare import PreparedText
+    from wmt_transformer.data.prepare import Prepared
     from wmt_transformer.train.log import OnEvaluation, OnStep
     from wmt_transformer.train.loop import Outcome
 
@@ -92,7 +94,6 @@ def train(
 
     keep_freed_memory()  # before JAX starts its threads
     from wmt_transformer import checkpoint
-    from wmt_transformer.data import fingerprint
     from wmt_transformer.data.runs import prepare_data
     from wmt_transformer.evaluate.during_training import evaluation
     from wmt_transformer.model.attention import check_attention
@@ -114,21 +115,32 @@ def train(
             prepared = prepare_data(config, workdir, say if hosts.is_main() else silent)
             if (origin := start or parent.of(workdir)) and hosts.is_main() and not checkpoint.steps(workdir):
                 parent.begin(origin, workdir, config, say)
-        if config.model.tied_embeddings == "all" and not prepared.vocabulary.is_shared:
-            raise UserError(
-                "model.tied_embeddings is all, and this vocabulary has other pieces for the target than the source; "
-                "set --model.tied_embeddings target"
-            )
-        found = fingerprint.of(prepared.folder)
-        for name, digest in found.items():
-            hosts.check_same(f"the prepared {name}", digest)
-        _bind(workdir, found, hosts.is_main())
-        model = dataclasses.replace(config.model, vocabulary_size=len(prepared.vocabulary))
-        config = dataclasses.replace(config, model=model)
-        if hosts.is_main():
-            with whole_file(workdir / "config.json") as out:
-                out.write(experiment.to_json(config))
+        config = _settled(config, workdir, prepared)
         return loop.train(config, workdir, prepared, evaluation(config, prepared, say), profile, on_step, on_evaluation)
+
+
+def _settled(config: Config, workdir: Path, prepared: Prepared | PreparedText) -> Config:
+    """Returns the config with the size of the vocabulary that was prepared, and keeps it, and what the data are, in the
+    work folder. Raises UserError where they do not fit the model, or are not those of the run, or of another host.
+    """
+    from wmt_transformer.data import fingerprint
+    from wmt_transformer.train import hosts
+
+    if config.model.tied_embeddings == "all" and not prepared.vocabulary.is_shared:
+        raise UserError(
+            "model.tied_embeddings is all, and this vocabulary has other pieces for the target than the source; "
+            "set --model.tied_embeddings target"
+        )
+    found = fingerprint.of(prepared.folder)
+    for name, digest in found.items():
+        hosts.check_same(f"the prepared {name}", digest)
+    _bind(workdir, found, hosts.is_main())
+    model = dataclasses.replace(config.model, vocabulary_size=len(prepared.vocabulary))
+    config = dataclasses.replace(config, model=model)
+    if hosts.is_main():
+        with whole_file(workdir / "config.json") as out:
+            out.write(experiment.to_json(config))
+    return config
 
 
 def average(

@@ -127,6 +127,6 @@ TYPES: dict[str, Callable[[str], str]] = {
 
 def positive(text: str) -> int:
     """Reads a whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

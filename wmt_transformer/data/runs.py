@@ -24,4 +24,4 @@ def prepare_data(settings: Config, workdir: Path, report: Report) -> Prepared | 
 
 def _is_trained(workdir: Path) -> bool:
     """Tells whether a run has checkpoints, without Orbax and JAX: data are prepared before devices are looked for."""
-    return any(path.name.isdigit() for name in ("checkpoints", "average") for path in (workdir / name).glob("*"))
+    return any(path.name.isdecimal() for name in ("checkpoints", "average") for path in (workdir / name).glob("*"))

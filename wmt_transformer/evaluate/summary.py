@@ -80,7 +80,7 @@ def summary(workdir: Path) -> Summary:
     if settings.train.epochs is not None:  # known when training has begun
         steps = int(started.get("start/steps", steps))
     saved = checkpoint.steps(workdir)
-    averaged = max((int(path.name) for path in (workdir / "average").glob("*") if path.name.isdigit()), default=None)
+    averaged = max((int(path.name) for path in (workdir / "average").glob("*") if path.name.isdecimal()), default=None)
     return Summary(
         workdir=str(workdir),
         config=settings.name,

@@ -27,7 +27,7 @@ from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
 from wmt_transformer.data.marian_vocabulary import MarianVocabulary
 from wmt_transformer.experiment import to_json
 from wmt_transformer.files import whole_folder
-from wmt_transformer.interop import marian_folder, marian_table
+from wmt_transformer.interop import marian_folder, marian_table, marian_weights
 from wmt_transformer.interop.marian_folder import Json, Search
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.parent import Parent
@@ -90,7 +90,7 @@ def read(folder: str | os.PathLike[str], name: str | None = None) -> Imported:
     name = name or folder.resolve().name
     theirs = marian_folder.settings(folder)
     search = marian_folder.search(folder, theirs)
-    weights = marian_folder.weights(folder, theirs)
+    weights = marian_weights.read(folder, theirs)
     if missing := [array for array in _WITH_ROWS if array not in weights]:
         raise UserError(f"the weights of {folder} lack {missing[0]}")
     source_ids, target_ids = _ids(folder, theirs, search, weights)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import sys
 import time
@@ -25,6 +26,7 @@ LAST_WORDS = 5.0
 """Seconds that process 0, when it fails, leaves to the others to fail by themselves."""
 WAIT_SECONDS = 60.0
 """Seconds between two words on what a process waits for."""
+MOST_PORT = 65535
 DONE = "done"
 
 Say = Callable[[str], None]
@@ -36,8 +38,12 @@ def start(hosts: Hosts) -> None:
     if not 0 <= hosts.index < hosts.count:
         raise UserError(f"--process-id {hosts.index} is not one of {hosts.count} processes, 0 to {hosts.count - 1}")
     name, _, port = hosts.coordinator.rpartition(":")
-    if not name or not port.isdigit():
-        raise UserError(f"--coordinator {hosts.coordinator}: expected host:port, such as 10.0.0.2:1234")
+    if not name or not port.isdecimal() or not 0 < int(port) < MOST_PORT:  # the port after it is used as well
+        raise UserError(
+            f"--coordinator {hosts.coordinator}: expected host:port, such as 10.0.0.2:1234, with a port below {MOST_PORT}"
+        )
+    if not 0 < hosts.timeout < math.inf:
+        raise UserError(f"--start-timeout {hosts.timeout:g}: expected a number of seconds above 0")
     if hosts.count > 1:
         roll_call((name, int(port) + 1), hosts)
         _connect(coordinator_address=hosts.coordinator, num_processes=hosts.count, process_id=hosts.index)
