@@ -264,3 +264,23 @@ def test_a_run_of_the_papers_family_is_told_that_its_batch_is_not_the_papers(toy
     workdir = tmp_path / "w"
     assert run("train", toy / "toy.py", "--workdir", workdir, "--family", "paper", "--train.steps", 4) == 0
     assert "are made for about 25,000" in capsys.readouterr().err
+
+
+def test_an_empty_path_is_no_folder(capsys):
+    for command in (("train", "quickstart", "--workdir", ""), ("translate", "--workdir", "", "a cat"), ("info", "")):
+        assert "it is empty" in refused(capsys, *command)
+
+
+def test_a_memory_that_is_too_small_is_one_line(tmp_path, capsys, monkeypatch):
+    def too_much(*_: object, **__: object) -> None:
+        raise ValueError("a batch cannot be made") from MemoryError("Unable to allocate 312. GiB")
+
+    monkeypatch.setattr("wmt_transformer.training.train", too_much)
+    said = refused(capsys, "train", "quickstart", "--workdir", tmp_path / "w")
+    assert "memory of this machine is too small for that (Unable to allocate 312. GiB)" in said
+
+
+def test_vectors_that_are_not_there_are_refused_before_anything_is_prepared(toy, tmp_path, capsys):
+    given = ("--model.pretrained_embeddings", tmp_path / "none.vec")
+    assert "there is no file" in refused(capsys, "train", toy / "toy.py", "--workdir", tmp_path / "w", *given)
+    assert not (tmp_path / "w").exists()

@@ -112,3 +112,19 @@ def test_a_config_file_without_get_config_says_what_is_missing(tmp_path: Path):
     path.write_text("")
     with pytest.raises(UserError, match=r"get_config\(\)"):
         experiment.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.py", "\ndef get_config(:\n", "a.py, line 2: invalid syntax"),
+        ("a.py", "import none_such\n", "a.py, line 1: ModuleNotFoundError: .*none_such"),
+        ("a.py", "def get_config():\n    return 1 / 0\n", "a.py, line 2: ZeroDivisionError"),
+        ("a.txt", "", "a.txt is no .py file"),
+    ],
+)
+def test_a_config_file_that_fails_is_one_line_with_its_place(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        experiment.load(str(tmp_path / name))
+    assert "\n" not in str(caught.value)

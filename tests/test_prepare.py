@@ -216,6 +216,14 @@ def test_nothing_is_done_again_until_something_changes(data, tmp_path):
         open_prepared(folder)
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\0b", "", "x y"])
+def test_the_name_of_a_language_becomes_a_part_of_no_path(data, tmp_path, name):
+    for side in ("source", "target"):
+        with pytest.raises(UserError, match=rf"data\.{side} is .*expected the name of a language"):
+            prepare(dataclasses.replace(data, **{side: name}), tmp_path / "data", quiet)
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_failure_leaves_the_folder_as_it_was(data, tmp_path, monkeypatch):
     folder = tmp_path / "work" / "data"
     prepare(data, folder, quiet)

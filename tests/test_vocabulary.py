@@ -116,6 +116,9 @@ def test_a_vocabulary_too_large_for_the_text_names_the_largest_that_works(tmp_pa
 def test_a_vocabulary_too_small_for_bytes_and_characters_is_refused(tmp_path):
     with pytest.raises(UserError, match="is 100, but bytes and characters alone are"):
         vocabulary.train(SENTENCES, tmp_path / "v.model", 100)
+    for size, model in ((1, "bpe"), (1, "unigram"), (5, "char")):
+        with pytest.raises(UserError, match=rf"is {size}, but bytes and .* alone are 2\d\d; set"):
+            vocabulary.train(SENTENCES, tmp_path / "v.model", size, model)
 
 
 def test_no_text_is_refused(tmp_path):

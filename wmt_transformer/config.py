@@ -17,12 +17,15 @@ from typing import Annotated, Literal
 from wmt_transformer.ranges import (
     AtLeastOne,
     AtLeastZero,
+    Beam,
     Count,
     CountOrZero,
+    Exponent,
     Form,
     Positive,
     Share,
     Size,
+    Weight,
     kinds,
     mistake,
 )
@@ -167,7 +170,7 @@ class DataConfig(Checked):
     more_corpora: tuple[str, ...] = ()
     """Corpora to train on besides `corpus`: NAME, NAME=FOLDER or files=FILE[,FILE], with :SOURCE-TARGET after it where
     its languages are others, as in `tatoeba:en-fr`. Development and test sets are those of `corpus`."""
-    train_weights: tuple[AtLeastZero, ...] = ()
+    train_weights: tuple[Weight, ...] = ()
     """How often an epoch has the pairs of `corpus`, then those of each of `more_corpora`; (): once each. Treebanks: the
     trees of the corpus itself, then those of each of `train_files`."""
     temperature: AtLeastOne = 1.0
@@ -305,9 +308,9 @@ class TrainConfig(Checked):
 class DecodeConfig(Checked):
     """Beam search (§6.1), and the rules for its output."""
 
-    beam_size: Count = 4
+    beam_size: Beam = 4
     """Hypotheses kept for each sentence; 1 is greedy search."""
-    alpha: AtLeastZero = 0.6
+    alpha: Exponent = 0.6
     """Exponent of the length penalty ((5 + length) / 6) ** alpha."""
     beta: AtLeastZero = 0.0
     """Factor of the coverage penalty that ranks finished hypotheses (Wu et al. 2016; the paper has none)."""

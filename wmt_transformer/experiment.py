@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import json
 import os
@@ -28,6 +27,7 @@ from wmt_transformer.config import (
     UserError,
     check,
 )
+from wmt_transformer.config_file import executed
 from wmt_transformer.ranges import expected, kinds
 from wmt_transformer.reading import read_text
 
@@ -282,16 +282,7 @@ def load(name_or_path: str) -> Config:
         raise UserError(
             f"there is no config {name_or_path!r}; shipped are {', '.join(shipped)}, and a path to a .py file works too"
         )
-    spec = importlib.util.spec_from_file_location(f"wmt_transformer_config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path} defines no get_config(); it must return a wmt_transformer.config.Config")
-    config = module.get_config()
-    if not isinstance(config, Config):
-        raise UserError(f"get_config() of {path} returns {type(config).__name__}, not a wmt_transformer.config.Config")
-    return dataclasses.replace(config, name=path.stem)
+    return dataclasses.replace(executed(path), name=path.stem)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

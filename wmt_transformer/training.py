@@ -106,6 +106,9 @@ def train(
     parent.check(workdir, start)
     config = parent.inherited(config, workdir, start)
     check_attention(config.model)
+    vectors = config.model.pretrained_embeddings
+    if vectors and not Path(vectors).exists() and not checkpoint.steps(workdir):  # before the long work
+        raise UserError(f"there is no file {vectors}; check its name and folder")
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
             if hosts.is_main():

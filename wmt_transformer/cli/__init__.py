@@ -110,6 +110,9 @@ _FULL = re.compile(r"No space left on device|File too large|Disk quota exceeded"
 def _reason(error: BaseException | None) -> str | None:
     """Returns what the user can do about an error that the machine made, None where it is the program's own."""
     while error is not None:
+        if isinstance(error, MemoryError):
+            what = f" ({error})" if str(error) else ""
+            return f"the memory of this machine is too small for that{what}; set whatever is large to less"
         number, name = getattr(error, "errno", None), getattr(error, "filename", None)
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or _FULL.search(str(error)):
             return "the disk is full; what was saved is intact: make room and run the same command again"

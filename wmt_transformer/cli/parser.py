@@ -115,11 +115,18 @@ def utf8(text: str) -> str:
         raise argparse.ArgumentTypeError("it is not UTF-8; convert it first, for instance with iconv") from None
 
 
+def path(text: str) -> str:
+    """Reads a path, which may be in a bucket. An empty one is a variable that is not set: no folder, not this one."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give a path")
+    return mounted(text)
+
+
 TYPES: dict[str, Callable[[str], str]] = {
-    "CONFIG": mounted,
-    "FILE": mounted,
-    "FOLDER": mounted,
-    "WORKDIR": mounted,
+    "CONFIG": path,
+    "FILE": path,
+    "FOLDER": path,
+    "WORKDIR": path,
     "TEXT": utf8,
 }
 """How an argument is read, by what its help calls it: paths may be in a bucket, texts mean nothing here."""

@@ -28,12 +28,14 @@ import numpy as np
 from wmt_transformer.config import UserError
 from wmt_transformer.data.subwords import Sampler
 from wmt_transformer.reading import open_binary
-from wmt_transformer.special_tokens import BOS, EOS, PAD, UNKNOWN
+from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 LONGEST_LINE = 1 << 16
 """Bytes. SentencePiece leaves out longer lines without a word, so that they are cut."""
 _RESERVED = "\u2585"
 """SentencePiece leaves out lines that contain this character without a word, too."""
+LEAST = len(NAMES) + 256
+"""Special pieces and bytes, which every vocabulary of ours has."""
 MOST_WORDS = 1 << 18
 """Words whose pieces are remembered, about 50 MB; from then on they are collected anew."""
 
@@ -287,4 +289,7 @@ def _explained(error: str, size: int) -> UserError:
         return UserError(f"data.vocabulary_size is {size:,}, but {least}; set --data.vocabulary-size to more than that")
     if "sentences_.empty()" in error:
         return UserError("there is no text to train a vocabulary on; look at the training files")
+    if size <= LEAST:
+        least = f"bytes and special pieces alone are {LEAST}"
+        return UserError(f"data.vocabulary_size is {size:,}, but {least}; set --data.vocabulary-size to more than that")
     return UserError(f"SentencePiece cannot train a vocabulary of {size:,} pieces: {error}")

@@ -40,7 +40,7 @@ def start(hosts: Hosts) -> None:
     name, _, port = hosts.coordinator.rpartition(":")
     if not name or not port.isdecimal() or not 0 < int(port) < MOST_PORT:  # the port after it is used as well
         raise UserError(
-            f"--coordinator {hosts.coordinator}: expected host:port, such as 10.0.0.2:1234, with a port below {MOST_PORT}"
+            f"--coordinator {hosts.coordinator}: expected host:port, such as 10.0.0.2:1234; ports are below {MOST_PORT}"
         )
     if not 0 < hosts.timeout < math.inf:
         raise UserError(f"--start-timeout {hosts.timeout:g}: expected a number of seconds above 0")

@@ -110,6 +110,7 @@ def files(data: DataConfig) -> list[Path]:
 
 
 def _files(data: DataConfig) -> list[Path]:
+    _check_direction(data)  # before languages become parts of files' names
     if data.corpus in treebanks.CORPORA:
         return treebanks.files(data)
     paths = {folder(data) / name for name in _corpus(data).files(data)}
