@@ -48,6 +48,7 @@ SMALL = Config(
         ("train.seed", str(2**31)),
         ("train.average_last", "6"),
         ("train.epochs", "0"),
+        ("train.epochs", "1e300"),
         ("train.clip_norm", "0"),
         ("train.ema_decay", "1"),
         ("train.weight_decay", "-0.1"),

@@ -23,6 +23,7 @@ from wmt_transformer.ranges import (
     Exponent,
     Form,
     Positive,
+    Range,
     Share,
     Size,
     Weight,
@@ -226,7 +227,7 @@ class TrainConfig(Checked):
 
     steps: Count = 100_000
     """Parameter updates: 100,000 for base, 300,000 for big (§5.2)."""
-    epochs: Positive | None = None
+    epochs: Annotated[float, Range(0, 1_000_000, above_low=True)] | None = None
     """End after this many passes over the training data, whatever `steps` says; None: after `steps`."""
     schedule: Literal["inverse_square_root", "constant", "linear", "cosine"] = "inverse_square_root"
     """The learning rate after warm-up: falls as 1 / √step (§5.3), stays, or falls to 0 at the last step, in a line or
