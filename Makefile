@@ -52,7 +52,7 @@ dist: .venv/.installed-test  ## Build the source distribution and the wheel into
 	rm -rf dist
 	mkdir dist && $(BIN)/python -c "import hatchling.build as b; b.build_sdist('dist'); b.build_wheel('dist')"
 
-ci: lint test  ## What .ci/run does
+ci: lint test docs  ## What .ci/run does
 
 clean:  ## Remove the virtual environments and caches; runs/ stays
 	rm -rf .venv .venv-newest dist build docs/_build docs/*/reference docs/*/project docs/*/notebooks .pytest_cache .ruff_cache .hypothesis
