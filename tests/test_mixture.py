@@ -120,13 +120,12 @@ def data(tmp_path: Path) -> DataConfig:
 
 def test_the_name_of_a_corpus_is_shown_as_it_is(data: DataConfig, tmp_path: Path):
     told: list[str] = []
-    folder = tmp_path / "corpus" / "[bold]["
+    folder = tmp_path / "corpus" / "[b]["
     folder.mkdir()
     (folder / "].tsv").write_text("a cat\teine Katze\n")
-    strange = "files=[bold][/].tsv"  # markup, for those who look for it
+    strange = "files=[b][/].tsv"  # markup, for those who look for it
     prepare(dataclasses.replace(data, more_corpora=(strange,), tags=()), tmp_path / "data", told.append)
-    shown = "".join(told)  # in a table, where the name takes two lines
-    assert "files=[bold]" in shown and "[/].tsv" in shown
+    assert strange in "\n".join(told)
 
 
 def test_each_corpus_is_tagged_counted_and_shown(data: DataConfig, tmp_path: Path):
