@@ -76,7 +76,7 @@ def _entries(file: Bytes, path: Path, wanted: Collection[str], width: int) -> It
     first = file.readline()
     header = first.split()
     count, found, line = None, len(header) - 1, first
-    if len(header) == 2 and all(field.isdecimal() for field in header):
+    if len(header) == 2 and all(field.isdigit() for field in header):
         count, found = int(header[0]), int(header[1])
         line = file.readline()  # nothing is read twice: it may be a pipe
     text = _is_text(line, found)
