@@ -18,14 +18,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from wmt_transformer.config import UserError
+from wmt_transformer.reading import checksum
 
 NAME = "record.json"
 UNFINISHED = ".saving"
 """Ends the name of a checkpoint that is being written."""
 DELETED = ".deleted"
 """Ends the name of a checkpoint that is being removed."""
-BLOCK = 1 << 22
-"""Bytes of a file that are read at a time."""
 
 
 class Broken(UserError):
@@ -93,15 +92,6 @@ def verify(folder: Path, items: Collection[str] | None = None) -> Record:
 def broken(folder: object, reason: str) -> Broken:
     """Returns the error that says why a checkpoint cannot be read, and what to do."""
     return Broken(f"the checkpoint {folder} cannot be read ({reason}); delete it, or name another one")
-
-
-def checksum(path: Path) -> str:
-    """Returns the CRC-32 of a file's bytes, as 8 hexadecimal digits."""
-    value = 0
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            value = zlib.crc32(block, value)
-    return f"{value:08x}"
 
 
 # ---- Folders

@@ -17,6 +17,8 @@ from pathlib import Path
 from wmt_transformer.config import UserError
 
 _GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 22
+"""Bytes of a file that are read at a time."""
 
 
 @contextlib.contextmanager
@@ -67,6 +69,15 @@ def reading(name: str) -> Iterator[None]:
         raise UserError(f"{name} is damaged: {error}; fetch it again") from error
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror}; check its type and permissions") from error
+
+
+def checksum(path: Path) -> str:
+    """Returns the CRC-32 of a file's bytes, as 8 hexadecimal digits. Raises OSError where it cannot be read."""
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"
 
 
 def check_read_again(path: Path, reader: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wmt_transformer.config import UserError
 from wmt_transformer.data import vocabulary_files
-from wmt_transformer.data.manifest import checksums, corpus_digest, find_manifest
+from wmt_transformer.data.manifest import corpus_digest, find_manifest
 
 Fingerprint = dict[str, str]
 """SHA-256 in hexadecimal under the names vocabulary and corpus."""
@@ -29,7 +29,7 @@ def of(folder: Path) -> Fingerprint:
         raise UserError(f"there is no vocabulary in {folder}; `wmt-transformer prepare` makes one")
     if manifest := find_manifest(folder):
         # A folder that was prepared before digests were stored is read through.
-        found["corpus"] = manifest.get("corpus") or corpus_digest(checksums(folder))
+        found["corpus"] = manifest.get("corpus") or corpus_digest(folder)
     return found
 
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import vocabulary_files
 from wmt_transformer.data.text_digest import digest_of
 from wmt_transformer.files import whole_folder, whole_path
+from wmt_transformer.reading import checksum
 
 FORMAT = 1
 """Raised when the files change their meaning, so that old folders are built again."""
@@ -32,7 +33,7 @@ _IRRELEVANT = ("source_tokens", "target_tokens", "num_shapes", "batch_multiple",
 Report = Callable[[str], None]
 """Is given lines for people to read."""
 Manifest = dict[str, Any]
-"""`recipe` (format, settings, files), `text` (digest of what was read), `checksums` of what was made, `corpus` (their
+"""`recipe` (format, settings, files), `text` (digest of what was read), `checksums` of what was made, `corpus` (its
 digest), and what the stage remembers: `dtype`, `statistics`."""
 
 
@@ -85,8 +86,8 @@ def make(data: DataConfig, folder: Path, stage: Stage, report: Report, trained: 
         )
     with whole_folder(folder, "--workdir") as building:
         built = stage.build(building)
-        made = checksums(building)
-        _write(building / MANIFEST, {"recipe": recipe, **built, "corpus": corpus_digest(made), "checksums": made})
+        made = {"corpus": corpus_digest(building), "checksums": checksums(building)}
+        _write(building / MANIFEST, {"recipe": recipe, **built, **made})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -122,17 +123,22 @@ def _checksum(manifest: Manifest) -> str:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file of a prepared folder but its manifest, by name."""
-    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST}
+    """Returns the CRC-32 of every file of a prepared folder but its manifest, by name."""
+    return {path.name: checksum(path) for path in _files(folder)}
 
 
-def corpus_digest(checksums: Mapping[str, str]) -> str:
-    """Returns one digest of everything that was prepared but the vocabulary: tokens, and text to measure on."""
+def corpus_digest(folder: Path) -> str:
+    """Returns a digest of everything that was prepared but the vocabulary: tokens, and text to measure on."""
     digest = hashlib.sha256()
-    for name in sorted(checksums):
-        if name not in vocabulary_files.FILES:
-            digest.update(name.encode() + b"\0" + bytes.fromhex(checksums[name]))
+    for path in _files(folder):
+        if path.name not in vocabulary_files.FILES:
+            with open(path, "rb") as file:
+                digest.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
 
 
 def check_whole(folder: Path, manifest: Manifest, names: Collection[str] | None = None) -> None:
@@ -144,7 +150,7 @@ def check_whole(folder: Path, manifest: Manifest, names: Collection[str] | None 
         if names is not None and name not in names:
             continue
         try:
-            found = None if _sha256(folder / name) == written else "it has changed since it was prepared"
+            found = None if checksum(folder / name) == written else "it has changed since it was prepared"
         except OSError as error:
             found = error.strerror
         if found:
@@ -152,11 +158,6 @@ def check_whole(folder: Path, manifest: Manifest, names: Collection[str] | None 
                 f"{folder / name} is damaged: {found}; put it back, or move {folder} away, and what it was made from "
                 "makes it anew"
             )
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---- What a folder was made from
