@@ -130,6 +130,9 @@ def available_lines(stream: io.BufferedIOBase, name: str) -> Iterator[list[str]]
     Raises UserError as `read_lines` does.
     """
     rest, number = b"", 0
+    if isinstance(stream, io.BufferedReader):  # standard input, which is not looked into before it is read
+        with reading(name):
+            stream = unpacked(stream)
     while True:
         with reading(name):
             block = stream.read1(1 << 20)

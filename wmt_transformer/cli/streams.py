@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from wmt_transformer.config import UserError
 from wmt_transformer.letters import visible_lines
-from wmt_transformer.reading import opened, reading, unpacked
+from wmt_transformer.reading import opened, reading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,10 +77,7 @@ def open_input(path: str | None) -> Iterator[tuple[io.BufferedIOBase, str]]:
     if path is None:
         if sys.stdin is None:
             raise UserError("standard input is closed; give the text as an argument, or open it")
-        name = "standard input"
-        with reading(name):
-            stream = unpacked(cast(io.BufferedReader, sys.stdin.buffer))
-        yield stream, name
+        yield cast(io.BufferedIOBase, sys.stdin.buffer), "standard input"
         return
     with reading(path):  # opening alone: what is done with the text fails for other reasons
         stream = opened(Path(path))
