@@ -30,7 +30,7 @@ Report = Callable[[str], None]
 """Is given lines for people to read."""
 Manifest = dict[str, Any]
 """`recipe` (format, settings, files), `text` (digest of what was read), `corpus` (digest of what was made), and what
-the stage remembers: `dtype`, `statistics`."""
+the stage remembers: `dtype`, `statistics`, `credits` (licences, and what to cite)."""
 
 
 class Stage(NamedTuple):
