@@ -64,7 +64,7 @@ def table(corpora: Sequence[Counts], size: str) -> str:
         share = one[size] * one["weight"] / epoch
         rows.add_row(one["name"], *(f"{one[name]:,}" for name in names), f"{one['weight']:.4g}", f"{share:.1%}")
     output = io.StringIO()
-    Console(file=output, width=110).print(rows)
+    Console(file=output, width=110, force_jupyter=False).print(rows)
     return output.getvalue().rstrip()
 
 

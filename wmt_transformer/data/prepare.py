@@ -108,7 +108,7 @@ def table(statistics: dict[str, Any]) -> str:
     for name, number in train.items():
         rows.add_row(name.replace("_", " "), f"{number:,}", f"{number / max(train['read'], 1):.1%}")
     output = io.StringIO()
-    console = Console(file=output, width=110)
+    console = Console(file=output, width=110, force_jupyter=False)
     console.print(rows)
     if several := statistics.get("corpora"):
         output.write(mixture.table(several, "kept") + "\n")
