@@ -97,6 +97,7 @@ def train(
     from wmt_transformer.evaluate.during_training import evaluation
     from wmt_transformer.model.attention import check_attention
     from wmt_transformer.train import hosts, loop
+    from wmt_transformer.train.parameters import check_frozen
 
     workdir = _checked(config, workdir)
     checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
@@ -105,6 +106,7 @@ def train(
     parent.check(workdir, start)
     config = parent.inherited(config, workdir, start)
     check_attention(config.model)
+    check_frozen(config.model, config.train.freeze)
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
             if hosts.is_main():
