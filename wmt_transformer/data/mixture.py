@@ -87,7 +87,7 @@ class Slots:
             copies += [np.full(size, copy) for copy in range(whole)]
             if part:
                 sides = [side[begin : begin + size] for side in lengths]
-                order.append(begin + np.lexsort((sides[-1], sum(sides))))
+                order.append(begin + np.lexsort((sides[-1], np.sum(sides, axis=0))))
                 choices.append(np.diff(np.arange(part + 1) * size // part))
                 copies.append(np.full(part, whole))
             begin += size
