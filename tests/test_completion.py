@@ -14,7 +14,7 @@ import translators
 from wmt_transformer.config import Config, DataConfig, ModelConfig, UserError
 from wmt_transformer.data import vocabulary as vocabularies
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
-from wmt_transformer.decode import sampling
+from wmt_transformer.decode import next_tokens, sampling
 from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.streaming import GrowingText, StopStrings
 from wmt_transformer.evaluate import perplexity
@@ -265,3 +265,30 @@ def test_a_run_of_the_other_kind_is_refused():
     files = Config(model=MODEL, data=DataConfig(corpus="text", documents="file", context=CONTEXT))
     with pytest.raises(UserError, match="the prompt is empty"):
         LanguageModel(files, params(), vocabulary()).predict_next("")
+
+
+def programs() -> int:
+    steps: list[Any] = [next_tokens.begin, next_tokens.extend, next_tokens.following]
+    return sum(step._cache_size() for step in steps)
+
+
+@pytest.mark.parametrize("source", [None, "ein Mann"], ids=["language model", "translation run"])
+def test_after_a_warm_up_nothing_is_compiled(source):
+    if source is None:
+        decoder, text = model(), "who knows what a rose is, who knows"
+    else:
+        decoder = LanguageModel(translators.CONFIG, translators.toy_params(), translators.toy_vocabulary(), source)
+        text = translators.sentence(3, 9)
+    jax.clear_caches()
+    warm = decoder.warm_up(20, 9, temperature=0.0)
+    assert warm == programs() > 3
+    pieces = decoder.vocabulary.encode(text)
+    for length in range(10):
+        prompt = decoder.vocabulary.decode(pieces[:length])
+        assert len(decoder.vocabulary.encode_target(prompt)) <= 9
+        decoder.generate_text(prompt, 20, temperature=0.0)
+        decoder.predict_next(prompt)
+    assert programs() == warm
+    assert decoder.warm_up(20, 9, temperature=0.0) == warm == programs()
+    with pytest.raises(UserError, match="num_tokens is 0"):
+        decoder.warm_up(0)

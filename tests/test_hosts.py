@@ -119,6 +119,16 @@ def test_a_run_of_two_processes_that_is_stopped_goes_on_as_one_process_with_anot
 
 
 @pytest.mark.multihost
+def test_two_processes_start_from_a_parent_as_one_does(toy, one):
+    alone, both, parent = toy / "child of one", toy / "child of two", [*NO_BLEU, "--from", toy / "run"]
+    assert run("train", toy / "toy.py", "--workdir", alone, *SETTINGS, *parent) == 0
+    assert f"starting from {toy / 'run'}" in train(2, both, *parent)
+    assert_same_run(both, alone)
+    first = {workdir: curve(workdir)[1]["train/loss"] for workdir in (one, both)}
+    assert first[both] < first[one] - 0.01  # of the parent's weights, on the same batch
+
+
+@pytest.mark.multihost
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_four_processes_that_are_stopped_go_on_as_two_and_as_four_with_other_meshes(toy, one):

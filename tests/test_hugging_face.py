@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from wmt_transformer import experiment
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora
 from wmt_transformer.data.corpora.corpus import Split
+from wmt_transformer.data.manifest import read_manifest
 from wmt_transformer.data.prepare import prepare
 
 pytest.importorskip("datasets")
@@ -101,7 +103,11 @@ def test_a_missing_direction_and_an_unknown_config_are_refused_with_what_is_ther
         load(colours, corpus="hf:somebody/colours:de-em")
     with pytest.raises(UserError, match=r"has several configs; .*: en-fr$"):
         load(colours, corpus="hf:somebody/colours", target="fr")
-    with pytest.raises(UserError, match=r"data\.corpus is 'hf:'; it must be one of .*, or hf:NAME\[:CONFIG\]"):
+    with pytest.raises(UserError, match=r"names a revision, which .* has none of; leave out @v1"):
+        load(colours, corpus="hf:somebody/colours:de-en@v1")
+    with pytest.raises(
+        UserError, match=r"data\.corpus is 'hf:'; it must be one of .*, or hf:NAME\[:CONFIG\]\[@REVISION"
+    ):
         load(colours, corpus="hf:")
 
 
@@ -120,6 +126,7 @@ def test_prepare_says_licence_and_citation_and_reads_again_what_changed(colours,
         "read": 4, "empty": 1, "duplicate": 0, "too_long": 0, "length_ratio": 0, "kept": 3
     }  # fmt: skip
     assert prepared.dev_text == [("red", "rot")]
+    assert read_manifest(tmp_path / "data")["credits"] == lines[:2]
     prepare(config, tmp_path / "data", lines.append)
     assert lines[-1].endswith("is up to date")
     (colours / "README.md").write_text(CARD.replace("cc-by-4.0", "mit"))
@@ -132,9 +139,20 @@ def test_it_can_be_one_of_several_corpora(colours):
     (_, second) = corpora.members(base)
     assert (second.corpus, second.path, second.target) == ("hf:somebody/colours:en-fr", str(colours), "fr")
     assert list(corpora.load(second, "train")) == [("red", "rouge")]
+    base = DataConfig(corpus="phrasebook", more_corpora=("hf:somebody/colours@v1:en-fr", "hf:a/b:en-fr@v2:fr-en"))
+    named = [(one.corpus, one.source, one.target) for one in corpora.members(base)[1:]]
+    assert named == [("hf:somebody/colours@v1", "en", "fr"), ("hf:a/b:en-fr@v2", "fr", "en")]
 
 
 # ---- The hub
+
+
+def refusal(path: str, known: tuple[str, ...]) -> tuple[int, str, str] | None:
+    """Returns the status, the hub's code and a message for what is not given out."""
+    if "/gated/" in path:
+        return 403, "GatedRepo", "restricted"
+    asked = re.search(r"colours/(?:resolve|tree|revision)/([^/]*)", path)
+    return (404, "RevisionNotFound", "no such revision") if asked and asked[1] not in known else None
 
 
 def hub(folder: Path) -> type[http.server.BaseHTTPRequestHandler]:
@@ -144,8 +162,8 @@ def hub(folder: Path) -> type[http.server.BaseHTTPRequestHandler]:
     class Hub(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             path = unquote(urlsplit(self.path).path)
-            if "/gated/" in path:
-                self.answer(403, b"{}", X_Error_Code="GatedRepo", X_Error_Message="restricted")
+            if refused := refusal(path, ("main", "v1", commit)):
+                self.answer(refused[0], b"{}", X_Error_Code=refused[1], X_Error_Message=refused[2])
             elif path.startswith(f"{name}/resolve/") and (file := folder / path.split("/", 6)[-1]).is_file():
                 content = file.read_bytes()
                 self.answer(200, content, ETag=f'"{hashlib.sha1(content).hexdigest()}"', X_Repo_Commit=commit)
@@ -200,16 +218,20 @@ import sys
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora
 for name in sys.argv[1:]:
-    data = DataConfig(corpus=f"hf:somebody/{name}:de-en")
+    name, at, revision = name.partition("@")
+    data = DataConfig(corpus=f"hf:somebody/{name}:de-en{at}{revision}")
     try:
         print(corpora.credits(data), list(corpora.load(data, "train")))
     except UserError as error:
         print(error)
 """
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-W", "ignore", "-c", script, "colours", "colors", "gated"]
+    command = [sys.executable, "-W", "ignore", "-c", script, "colours", "colours@v1", "colours@v2", "colors", "gated"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    found, unknown, gated = done.stdout.splitlines()
+    found, tagged, no_such, unknown, gated = done.stdout.splitlines()
+    assert f"licence cc-by-4.0, commit {'a' * 40}; see " in found
+    assert tagged == found.replace("de-en: ", "de-en@v1: ")
+    assert no_such.startswith("hf:somebody/colours:de-en@v2: ") and "v2" in no_such.partition(": ")[2]
     assert "licence cc-by-4.0" in found and found.endswith(str([(one, other or "") for one, other in PAIRS]))
     assert "hf:somebody/colors:de-en: " in unknown and unknown.endswith("did you mean hf:somebody/colours?")
     assert gated.endswith(

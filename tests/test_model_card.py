@@ -64,12 +64,36 @@ def test_a_card_has_what_the_hub_reads_and_the_scores_of_the_exported_checkpoint
     assert "evaluate` was not run on this checkpoint" in text and "step 9" in text and "BLEU" not in text
 
 
+def test_bleu_that_was_asked_for_is_in_the_card_and_in_the_report(
+    scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
+    capsys.readouterr()
+    assert run("export-marian", "--workdir", scored, "--output", tmp_path / "toy", "--bleu") == 0
+    said, (_, text) = capsys.readouterr().err, card(tmp_path / "toy")
+    (ours,) = json.loads((tmp_path / "toy" / "export.json").read_text())["bleu"]
+    assert (ours["sentences"], ours["search"], ours["weights"]) == (8, "greedy", "float32")
+    assert f"BLEU {ours['bleu']:.2f} of {ours['program']}, float32, greedy search, 8 test sentences" in said
+    assert f"- {ours['program']}, float32: BLEU {ours['bleu']:.2f}\n" in text
+    assert f"On 8 test sentences, by greedy search; `{ours['signature']}`." in text
+    (scored / "data" / "test.en").rename(scored / "data" / "no test.en")
+    try:
+        assert run("export-marian", "--workdir", scored, "--output", tmp_path / "none", "--bleu") == 2
+    finally:
+        (scored / "data" / "no test.en").rename(scored / "data" / "test.en")
+    assert "has no test set to measure BLEU on" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
 def test_an_imported_model_is_named_as_the_base_and_its_licence_stays(
     scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "transformers", None)
     workdir = Path(shutil.copytree(scored, tmp_path / "run"))
     parent.write(workdir, parent.Parent("Somebody/opus-mt-en-no", "618306", license="cc-by-4.0"))
+    manifest = json.loads((workdir / "data" / "manifest.json").read_text())
+    assert manifest["credits"] == []
+    manifest["credits"] = ["hf:somebody/colours: licence mit", "cite: @misc{colours}"]
+    (workdir / "data" / "manifest.json").write_text(json.dumps(manifest))
     settings = json.loads((workdir / "config.json").read_text())
     settings["data"]["target"] = "no"
     (workdir / "config.json").write_text(json.dumps(settings))
@@ -78,6 +102,7 @@ def test_an_imported_model_is_named_as_the_base_and_its_licence_stays(
     assert head["language"] == ["en", "no"]  # and not False
     assert (head["base_model"], head["license"]) == ("Somebody/opus-mt-en-no", "cc-by-4.0")
     assert "- began with: Somebody/opus-mt-en-no@618306" in text
+    assert "\n- hf:somebody/colours: licence mit\n- cite: @misc{colours}\n" in text
 
 
 @pytest.mark.interop

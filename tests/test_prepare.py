@@ -110,6 +110,13 @@ def test_every_reason_to_drop_a_pair_is_counted_and_shown(tmp_path):
         assert any(name.replace("_", " ") in line and str(number) in line for line in lines[-1].split("\n"))
 
 
+def test_in_a_notebook_tables_are_told_too_and_not_displayed(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    lines: list[str] = []
+    prepare(dataclasses.replace(data, train_weights=(2.0,)), tmp_path / "data", lines.append)
+    assert "training pairs" in lines[-1] and "share of an epoch" in lines[-1] and capsys.readouterr().out == ""
+
+
 def test_limits_are_exact(tmp_path):
     data = write_corpus(tmp_path / "corpus", sentences())
     free = prepare(data, tmp_path / "free", quiet).train

@@ -130,3 +130,4 @@ def test_a_run_stops_early_by_its_score_where_that_is_asked_for(toy, tmp_path, m
 def test_a_pattern_that_matches_nothing_is_one_line_with_the_names(toy, tmp_path, capsys):
     said = refused(capsys, "train", toy / "toy.py", "--workdir", tmp_path / "w", "--train.freeze", "encoder")
     assert "no parameter is named 'encoder'" in said and "encoder/0/feed_forward/hidden/kernel" in said
+    assert not (tmp_path / "w").exists()  # it is no run of this config, which the next command may mend

@@ -10,7 +10,8 @@ from fakes import tiny_model
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, UserError
 from wmt_transformer.data import phrasebook, vocabulary
 from wmt_transformer.decode.generate import Translator
-from wmt_transformer.interop.verification import Comparison, Sample, missing
+from wmt_transformer.evaluate import bleu
+from wmt_transformer.interop.verification import OURS, Comparison, Sample, compared, missing
 
 TEXTS = [one.en for one in phrasebook.generate("train", 100)]
 
@@ -69,6 +70,46 @@ def test_a_token_as_likely_as_ours_is_a_tie_which_is_counted_and_not_refused(sam
     tied = sample._replace(params={**sample.params, "output_table": table})
     found = tied.compare("numpy", {"float32": replaced(sample, other)})
     assert found.same == {"float32": 4} and found.differences[0]["weights"] == "float32"
+
+
+def test_bleu_of_the_test_set_is_that_of_its_greedy_translations_line_by_line(tmp_path: Path):
+    words = vocabulary.train(TEXTS, tmp_path / "vocabulary.model", 330)
+    model, params = tiny_model(vocabulary_size=len(words), tied_embeddings="none")
+    config = Config(model=model.config, data=DataConfig(max_length=40), decode=DecodeConfig(extra_length=4))
+    (tmp_path / "dev.en").write_text("\n".join(TEXTS[:5]) + "\n")
+    with pytest.raises(UserError, match=r"has no test set to measure BLEU on; leave out --bleu"):
+        Sample.of(config, params, tmp_path, 64, bleu=True)
+    sources = [TEXTS[5], "", " ".join(TEXTS[6:12]), TEXTS[12]]  # the third is translated in parts
+    told: list[str] = []
+    hypotheses = Translator(config, params, words).translate(sources, beam_size=1, warn=told.append)
+    assert len(told) == 1 and "it is translated in" in told[0]
+    references = [hypotheses[0], "", hypotheses[2].lower(), "something else"]
+    for language, lines in (("en", sources), ("de", references)):
+        (tmp_path / f"test.{language}").write_text("".join(f"{line}\n" for line in lines))
+    sample = Sample.of(config, params, tmp_path, 64, bleu=True)
+    score, signature = bleu.sacrebleu_score(hypotheses, references)
+    worse = [*sample.outputs[:-1], []]
+    found = sample.compare("numpy", {"float32": sample.outputs, "int8": worse})
+    assert found.same == {"float32": 5, "int8": 5} and found.sentences == 5 and not found.differences
+    assert [(one["program"], one["weights"]) for one in found.bleu] == [
+        (OURS, "float32"),
+        (f"numpy {np.__version__}", "float32"),
+        (f"numpy {np.__version__}", "int8"),
+    ]
+    assert [one["bleu"] for one in found.bleu] == [
+        score,
+        score,
+        bleu.sacrebleu_score([*hypotheses[:3], ""], references)[0],
+    ]
+    assert 0 < score < 100 and {one["signature"] for one in found.bleu} == {signature}
+    assert f"BLEU {score:.2f} of {OURS}, float32, greedy search, 4 test sentences: {signature}" in found.scores()
+
+    def make(asked: bool) -> Sample:
+        assert asked
+        return sample
+
+    alone = compared("nothing", ("no_such_package",), make, lambda _: {}, bleu=True)
+    assert alone.reason == "no_such_package is not installed" and list(alone.bleu) == list(found.bleu[:1])
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path):

@@ -33,7 +33,9 @@ from wmt_transformer.ranges import (
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
-NamedElsewhere = Annotated[str, Form(r"hf:[^:=\s]+(:[^:=\s]+)?|mtdata:[^:=\s]+", "hf:NAME[:CONFIG] or mtdata:ID")]
+NamedElsewhere = Annotated[
+    str, Form(r"hf:[^:=@\s]+(:[^:=@\s]+)?(@[^:=@\s]+)?|mtdata:[^:=\s]+", "hf:NAME[:CONFIG][@REVISION] or mtdata:ID")
+]
 """A corpus by the name that it has in somebody else's collection."""
 
 
@@ -151,7 +153,7 @@ class DataConfig(Checked):
         | NamedElsewhere
     ) = "wmt14"
     """Which corpus. `files` (translation), `trees` (parsing) and `text` (language model) read the files named below;
-    hf:NAME[:CONFIG] is a data set of the Hugging Face hub, mtdata:ID one of mtdata's index."""
+    hf:NAME[:CONFIG][@REVISION] is a data set of the Hugging Face hub, mtdata:ID one of mtdata's index."""
     source: str = "en"
     """Language translated from (ISO 639-1)."""
     target: str = "de"
@@ -169,11 +171,11 @@ class DataConfig(Checked):
     test_files: tuple[str, ...] = ()
     """The test set, in the same form."""
     more_corpora: tuple[str, ...] = ()
-    """Corpora to train on besides `corpus`: NAME, NAME=FOLDER or files=FILE[,FILE], with :SOURCE-TARGET after it where
-    its languages are others, as in `tatoeba:en-fr`. Development and test sets are those of `corpus`."""
+    """Corpora to train on besides `corpus`: NAME, NAME=FOLDER, files=FILE[,FILE] or text=FILE[,…], with :SOURCE-TARGET
+    after it where its languages are others, as in `tatoeba:en-fr`. Development and test sets are those of `corpus`."""
     train_weights: tuple[Weight, ...] = ()
-    """How often an epoch has the pairs of `corpus`, then those of each of `more_corpora`; (): once each. Treebanks: the
-    trees of the corpus itself, then those of each of `train_files`."""
+    """How often an epoch has the pairs, or the text, of `corpus`, then of each of `more_corpora`; (): once each.
+    Treebanks: the trees of the corpus itself, then those of each of `train_files`."""
     temperature: AtLeastOne = 1.0
     """Several corpora: small ones are repeated as if all were sampled in proportion to size ** (1 / temperature); 1:
     not at all. Weights count besides."""

@@ -98,6 +98,7 @@ def train(
     from wmt_transformer.evaluate.during_training import evaluation
     from wmt_transformer.model.attention import check_attention
     from wmt_transformer.train import hosts, loop
+    from wmt_transformer.train.parameters import check_frozen
 
     workdir = _checked(config, workdir)
     checkpoint_records.readable_path(workdir / "checkpoints")  # before the long work
@@ -109,6 +110,7 @@ def train(
     vectors = config.model.pretrained_embeddings
     if vectors and not Path(vectors).exists() and not checkpoint.steps(workdir):  # before the long work
         raise UserError(f"there is no file {vectors}; check its name and folder")
+    check_frozen(config.model, config.train.freeze)
     with contextlib.ExitStack() as held:
         with hosts.main_first("preparing the data", say):
             if hosts.is_main():

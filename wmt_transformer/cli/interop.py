@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wmt_transformer.cli.parser import CHECKPOINT, AddVerb
 from wmt_transformer.cli.streams import say
 from wmt_transformer.config import UserError
 from wmt_transformer.experiment import run_config
 from wmt_transformer.files import whole_file
+
+if TYPE_CHECKING:  # it brings JAX
+    from wmt_transformer.interop.verification import Comparison
+
+_BLEU = "translate the test set by both programs, greedily, and put both BLEU into the report"
 
 
 def add(verb: AddVerb) -> None:
@@ -29,6 +34,7 @@ def add(verb: AddVerb) -> None:
         sub.add_argument("--workdir", required=True, help="folder of the run")
         sub.add_argument("--output", metavar="FOLDER", required=True, help="folder to write, whole or not at all")
         sub.add_argument("--checkpoint", help=CHECKPOINT)
+        sub.add_argument("--bleu", action="store_true", help=_BLEU)
         if run is export_marian:
             sub.add_argument(
                 "--license", help="for its model card, such as cc-by-4.0 (default: its parent's, if known)"
@@ -42,6 +48,7 @@ def add(verb: AddVerb) -> None:
         "--precision", choices=kinds, nargs="+", default=kinds, help="of the matrices (default: all three)"
     )
     sub.add_argument("--checkpoint", help=CHECKPOINT)
+    sub.add_argument("--bleu", action="store_true", help=_BLEU)
 
     sub = verb(export_embeddings)
     sub.add_argument("--workdir", required=True, help="folder of the run")
@@ -77,9 +84,9 @@ def export_marian(options: argparse.Namespace, overrides: list[str]) -> None:
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
     found = Provenance.of(workdir, options.checkpoint, options.license)
-    compared = marian_export.export(settings, params, workdir / "data", options.output, found)
+    compared = marian_export.export(settings, params, workdir / "data", options.output, found, options.bleu)
     say(f"wrote {options.output}: MarianMTModel.from_pretrained({options.output!r}) loads it, and MarianTokenizer too")
-    say(str(compared))
+    _say(compared)
     if not found.license:
         say(f"no licence is known for {options.output}/README.md: state one with --license before you publish it")
 
@@ -104,9 +111,11 @@ def export_ctranslate2(options: argparse.Namespace, overrides: list[str]) -> Non
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    compared = ctranslate2.export(settings, params, workdir / "data", options.output, options.quantization)
+    compared = ctranslate2.export(
+        settings, params, workdir / "data", options.output, options.quantization, options.bleu
+    )
     say(f"wrote {options.output}, which ctranslate2.Translator({options.output!r}) loads")
-    say(str(compared))
+    _say(compared)
 
 
 def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -126,9 +135,9 @@ def export_onnx(options: argparse.Namespace, overrides: list[str]) -> None:
     workdir = Path(options.workdir)
     settings = run_config(workdir)
     params = _params(workdir, options.checkpoint)
-    compared = onnx_export.export(settings, params, workdir / "data", options.output, options.precision)
+    compared = onnx_export.export(settings, params, workdir / "data", options.output, options.precision, options.bleu)
     say(f"wrote {options.output}, which transformers.js loads as a MarianMT model: {', '.join(options.precision)}")
-    say(str(compared))
+    _say(compared)
 
 
 def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None:
@@ -154,6 +163,12 @@ def export_embeddings(options: argparse.Namespace, overrides: list[str]) -> None
         embeddings.write(out, names, table)
     say(f"wrote {options.output}: {len(table):,} pieces, {table.shape[1]} numbers each")
     say(f"gensim.models.KeyedVectors.load_word2vec_format({options.output!r}) loads it")
+
+
+def _say(compared: Comparison) -> None:
+    """Says how an export was compared, and the BLEU that was measured."""
+    for line in (str(compared), *compared.scores()):
+        say(line)
 
 
 def _params(workdir: Path, which: str | None) -> Any:

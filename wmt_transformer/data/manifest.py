@@ -34,7 +34,7 @@ Report = Callable[[str], None]
 """Is given lines for people to read."""
 Manifest = dict[str, Any]
 """`recipe` (format, settings, files), `text` (digest of what was read), `checksums` of what was made, `corpus` (its
-digest), and what the stage remembers: `dtype`, `statistics`."""
+digest), and what the stage remembers: `dtype`, `statistics`, `credits` (licences, and what to cite)."""
 
 
 class Stage(NamedTuple):

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import corpora, tokens, vocabulary, vocabulary_files
+from wmt_transformer.data import corpora, mixture, tokens, vocabulary, vocabulary_files
+from wmt_transformer.data.corpora.members import names
 from wmt_transformer.data.manifest import (
     Manifest,
     Report,
@@ -36,7 +37,7 @@ from wmt_transformer.data.manifest import (
     print_to_stderr,
     read_manifest,
 )
-from wmt_transformer.data.mixture import Mixture, weights_of
+from wmt_transformer.data.mixture import Mixture
 from wmt_transformer.data.text_digest import TextDigest
 from wmt_transformer.data.tokens import CHUNK, Chunk, TokenPairs
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
@@ -125,17 +126,10 @@ def table(statistics: dict[str, Any]) -> str:
     for name, number in train.items():
         rows.add_row(name.replace("_", " "), f"{number:,}", f"{number / max(train['read'], 1):.1%}")
     output = io.StringIO()
-    console = Console(file=output, width=110, markup=False, emoji=False)
+    console = Console(file=output, width=110, markup=False, emoji=False, force_jupyter=False)
     console.print(rows)
     if several := statistics.get("corpora"):
-        rows = Table("corpus")
-        for name in (*train, "weight", "share of an epoch"):
-            rows.add_column(name.replace("_", " "), justify="right")
-        epoch = sum(one["kept"] * one["weight"] for one in several)
-        for one in several:
-            share = one["kept"] * one["weight"] / epoch
-            rows.add_row(one["name"], *(f"{one[name]:,}" for name in train), f"{one['weight']:.4g}", f"{share:.1%}")
-        console.print(rows)
+        output.write(mixture.table(several, "kept") + "\n")
     sides = statistics["tokens"]
     console.print(
         f"{statistics['vocabulary']:,} pieces; {sides['source']:,} source and {sides['target']:,} target "
@@ -153,7 +147,7 @@ def _build(
     report: Report,
     processes: int | None,
 ) -> Manifest:
-    for line in corpora.credits(data):
+    for line in (credits := corpora.credits(data)):
         report(line)
     # Dev and test first: whatever is wrong with them shows before the long work.
     digest = TextDigest()
@@ -184,7 +178,8 @@ def _build(
     sides = {"source": sum(one.source_tokens for one in parts), "target": sum(one.target_tokens for one in parts)}
     statistics |= {"tokens": sides, "vocabulary": len(words), **sizes}
     report(table(statistics))
-    return {"text": digest.hexdigest(), "dtype": dtype, "samples": samples, "statistics": statistics}
+    made = {"text": digest.hexdigest(), "dtype": dtype, "samples": samples}
+    return {**made, "statistics": statistics, "credits": credits}
 
 
 def _vocabulary(
@@ -213,25 +208,13 @@ def _statistics(data: DataConfig, counts: list[dict[str, int]]) -> dict[str, Any
     Raises UserError where nothing is left, of all corpora or of one.
     """
     total = {name: sum(one[name] for one in counts) for name in counts[0]}
-    names = _names(data)
-    for name, one in zip(names, counts, strict=True):
+    for name, one in zip(names(data), counts, strict=True):
         if not one["kept"]:
-            which = "" if len(names) == 1 else f" of corpus {name}"
+            which = "" if len(counts) == 1 else f" of corpus {name}"
             hint = "look at --data.max-length and --data.max-length-ratio"
             raise UserError(f"no training pair{which} is left: {one}; {hint}")
-    several = len(names) > 1 or (data.train_weights and data.target != "tree")
-    if not several:
-        return {"train": total}
-    weights = weights_of([one["kept"] for one in counts], data.train_weights, data.temperature)
-    if not any(round(one["kept"] * weight) for one, weight in zip(counts, weights, strict=True)):
-        raise UserError(f"data.train_weights leave no training pair of {total['kept']:,}; give larger ones")
-    each = [{"name": n, **one, "weight": w} for n, one, w in zip(names, counts, weights, strict=True)]
-    return {"train": total, "corpora": each}
-
-
-def _names(data: DataConfig) -> list[str]:
-    """Returns the corpora to train on, as the settings name them."""
-    return [data.corpus, *data.more_corpora]
+    several = mixture.weighted(data, names(data), counts, "kept")
+    return {"train": total, **({"corpora": several} if several else {})}
 
 
 def _copy_text(data: DataConfig, split: corpora.Split, folder: Path, digest: TextDigest) -> int:
@@ -265,7 +248,7 @@ def _normalise_train(
     counts: list[dict[str, int]] = []
     hashes, starts, position = array.array("Q"), [], 0
     with open(path, "wb", buffering=1 << 20) as file:
-        for number, (name, member) in enumerate(zip(_names(data), corpora.members(data), strict=True)):
+        for number, (name, member) in enumerate(zip(names(data), corpora.members(data), strict=True)):
             counts.append(dict.fromkeys(("read", "empty", "duplicate", "too_long", "length_ratio", "kept"), 0))
             spell, first = corpora.spelling(member), len(hashes)
             pairs = digest.through(corpora.train_name(number + 1), corpora.load(member, "train"))

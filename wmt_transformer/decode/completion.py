@@ -28,7 +28,7 @@ from wmt_transformer.decode import next_tokens, runs, sampling, scoring
 from wmt_transformer.decode.lines import padded, round_up
 from wmt_transformer.decode.rules import Rules
 from wmt_transformer.decode.runs import Params
-from wmt_transformer.decode.streaming import GrowingText, StopStrings
+from wmt_transformer.decode.streaming import Continuation, GrowingText, StopStrings, windows
 from wmt_transformer.decode.texts import as_list, one_or_all
 from wmt_transformer.messages import number_of
 from wmt_transformer.special_tokens import BOS, EOS, PAD
@@ -83,6 +83,7 @@ class LanguageModel:
         positions = self.model.max_positions if self.model.positions == "learned" else sys.maxsize
         self.context = positions if translates else min(config.data.context, positions)
         """Tokens that a window holds, BOS included."""
+        self._longest_prompt = (config.data.max_length if translates else self.context) - 1
 
     @classmethod
     def load(
@@ -187,20 +188,13 @@ class LanguageModel:
             raise UserError(f"num_tokens is {num_tokens}, it must be at least 1")
         if not 0 <= seed < 2**32:
             raise UserError(f"the seed is {seed}, it must be from 0 to {2**32 - 1}")
-        asked = [
-            (sampling.RepetitionPenalty, repetition_penalty),
-            (sampling.Temperature, temperature),
-            (sampling.TopK, top_k),
-            (sampling.TopP, top_p),
-        ]
-        sampler = sampling.Sample(tuple(kind(value) for kind, value in asked if value is not None))
-        stops, windows = StopStrings(tuple(stop)), [self._window(one, keep_last) for one in as_list(prompts, "prompts")]
-        rows = [_Row(ids, num_tokens, GrowingText(self.vocabulary.decode, ids, stops)) for ids in windows]
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(len(rows)))
-        pieces = self._stream(rows, sampler, keys)
+        sampler = _sampler(temperature, top_k, top_p, repetition_penalty)
+        stops, asked = StopStrings(tuple(stop)), [self._window(one, keep_last) for one in as_list(prompts, "prompts")]
+        rows = [Continuation(ids, num_tokens, GrowingText(self.vocabulary.decode, ids, stops)) for ids in asked]
+        pieces = self._stream(rows, sampler, _keys(seed, len(rows)))
         return (piece for (piece,) in pieces) if isinstance(prompts, str) else pieces
 
-    def _stream(self, rows: list[_Row], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
+    def _stream(self, rows: list[Continuation], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
         window = 0
         while any(row.left for row in rows):
             now = jax.vmap(jax.random.fold_in, (0, None))(keys, window)
@@ -209,7 +203,7 @@ class LanguageModel:
         if any(rest := [row.text.finish() for row in rows]):
             yield rest
 
-    def _fill_window(self, rows: list[_Row], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
+    def _fill_window(self, rows: list[Continuation], sampler: sampling.Sampler, keys: jax.Array) -> Iterator[list[str]]:
         """Yields the new text of every row until each has ended or filled its window."""
         inputs = [row.ids if len(row.ids) <= self.context else row.ids[-max(self.context // 2, 1) :] for row in rows]
         limits = [min(row.left, self.context - len(ids) + 1) for row, ids in zip(rows, inputs, strict=True)]
@@ -238,6 +232,48 @@ class LanguageModel:
             ]
             if not any(row.left for row in rows) or not np.asarray(state.open).any():
                 break
+
+    def warm_up(
+        self,
+        num_tokens: int,
+        prompt_tokens: int | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+    ) -> int:
+        """Compiles every program that one prompt at a time may need, so that no later call waits; returns how many.
+
+        These are the calls with this `num_tokens` and these options (see `stream`), and `predict_next`. What was
+        compiled before, by any process, is read from the cache folder.
+
+        Args:
+          prompt_tokens: the most tokens of a prompt (default: those that the context holds, or, of a translation run,
+            those that its training saw).
+
+        >>> import wmt_transformer as wt
+        >>> wt.LanguageModel.load("runs/shakespeare").warm_up(num_tokens=20, prompt_tokens=10) > 1
+        True
+        """
+        if num_tokens < 1 or (prompt_tokens is not None and prompt_tokens < 0):
+            raise UserError(f"num_tokens is {num_tokens} and prompt_tokens {prompt_tokens}; give 1 or more, 0 or more")
+        sampler, keys = _sampler(temperature, top_k, top_p, repetition_penalty), _keys(1, 1)
+        most = min(self._longest_prompt if prompt_tokens is None else prompt_tokens, self.context - 1)
+        shapes, lengths = {}, {}
+        for prompt in range(1, most + 2):  # BOS included
+            lengths[min(round_up(prompt), self.context)] = prompt
+            for length, left in windows(prompt, num_tokens, self.context):
+                forced = 0 if self._source is None else length - 1
+                new = min(left, self.context - length + 1) + forced
+                shapes[min(round_up(length), self.context), round_up(new)] = length, left
+        for length in lengths.values():
+            self._likeliest([BOS] * length, 1)
+        for length, left in shapes.values():
+            row = Continuation([BOS] * length, left, GrowingText(self.vocabulary.decode, [], StopStrings(())))
+            next(self._stream([row], sampler, keys))
+        begun = shapes if self._source is None else {new for _, new in shapes}  # whose start is that of the source
+        return len(lengths) + len(begun) + len(shapes)
 
     def log_probabilities(self, ids: Sequence[int], stride: int | None = None) -> np.ndarray:
         """Returns the log-probability of each of a document's ids, the last of which is EOS, given those before it.
@@ -280,17 +316,17 @@ class LanguageModel:
         return ids[-self.context :]
 
 
-class _Row:
-    """A prompt and its continuation so far."""
+def _sampler(
+    temperature: float, top_k: int | None, top_p: float | None, repetition_penalty: float | None
+) -> sampling.Sample:
+    asked = [
+        (sampling.RepetitionPenalty, repetition_penalty),
+        (sampling.Temperature, temperature),
+        (sampling.TopK, top_k),
+        (sampling.TopP, top_p),
+    ]
+    return sampling.Sample(tuple(kind(value) for kind, value in asked if value is not None))
 
-    def __init__(self, ids: list[int], left: int, text: GrowingText) -> None:
-        self.ids, self.left, self.text = ids, left, text
 
-    def add(self, token: int) -> str:
-        """Takes the next token; returns the new text."""
-        if not self.left:
-            return ""
-        self.ids.append(token)
-        new = "" if token == EOS else self.text.add(token)
-        self.left = 0 if token == EOS or self.text.ended else self.left - 1
-        return new
+def _keys(seed: int, count: int) -> jax.Array:
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(count))

@@ -5,9 +5,10 @@ is held back until the next tokens decide: text that was shown is never taken ba
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from wmt_transformer.config import UserError
+from wmt_transformer.special_tokens import EOS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,3 +64,34 @@ class GrowingText:
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
 """What the first bytes of a letter are decoded to."""
+
+
+class Continuation:
+    """A prompt's ids, and how it goes on."""
+
+    def __init__(self, ids: list[int], left: int, text: GrowingText) -> None:
+        self.ids, self.left, self.text = ids, left, text
+
+    def add(self, token: int) -> str:
+        """Takes the next token; returns the new text."""
+        if not self.left:
+            return ""
+        self.ids.append(token)
+        new = "" if token == EOS else self.text.add(token)
+        self.left = 0 if token == EOS or self.text.ended else self.left - 1
+        return new
+
+
+def windows(length: int, left: int, context: int) -> Iterator[tuple[int, int]]:
+    """Yields the tokens that each window of a continuation begins with, and those that are left to write then.
+
+    Args:
+      length: of the prompt.
+      left: tokens to write.
+      context: that a window holds; of one that is full, the last half begins the next.
+    """
+    while left:
+        length = length if length <= context else max(context // 2, 1)
+        yield length, left
+        written = min(left, context - length + 1)
+        length, left = length + written, left - written

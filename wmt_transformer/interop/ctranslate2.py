@@ -52,6 +52,7 @@ def export(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     quantization: Quantization = "float32",
+    bleu: bool = False,
 ) -> Comparison:
     """Writes the model and its SentencePiece file as a folder that CTranslate2 loads, whole or not at all.
 
@@ -66,6 +67,7 @@ def export(
       data: the run's data folder, with its vocabulary.
       output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
       quantization: how weights are stored; the products are computed as `Translator(compute_type=…)` says.
+      bleu: measure it on the run's test set, of greedy search (see `verification.py`).
 
     Raises:
       UserError: ctranslate2 is not installed, the vocabulary is another model's, CTranslate2 translates otherwise, or
@@ -79,7 +81,7 @@ def export(
     positions = config.model.max_positions if config.model.positions == "learned" else longest
     exported_before = (Path(output) / "model.bin").is_file()
     with whole_folder(Path(output), "--output", _OURS if exported_before else frozenset()) as folder:
-        sample, translated = Sample.of(config, params, Path(data), positions), {}
+        sample, translated = Sample.of(config, params, Path(data), positions, bleu), {}
         for kind in dict.fromkeys(("float32", quantization)):  # float32 is the proof, and what is asked for replaces it
             spec = specification(config.model, params, source, target, longest)
             spec.validate()

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ from wmt_transformer.interop import marian_table
 from wmt_transformer.interop.marian_folder import ACTIVATIONS, Json, write_json
 from wmt_transformer.interop.marian_table import NORM_EPSILON
 from wmt_transformer.interop.model_card import CARD, Provenance, card
-from wmt_transformer.interop.verification import REPORT, Comparison, Sample, missing
+from wmt_transformer.interop.verification import REPORT, Comparison, Sample, compared
 from wmt_transformer.special_tokens import BOS, EOS, NAMES, PAD, UNKNOWN
 
 _FILES = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"}
+_BATCH = 32
+"""Sentences that transformers is given at once."""
 _FILES |= {*MarianVocabulary.FILES, MarianVocabulary.TARGET_FILE, REPORT, CARD}
 
 
@@ -44,6 +47,7 @@ def export(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     found: Provenance | None = None,
+    bleu: bool = False,
 ) -> Comparison:
     """Writes a model and its vocabulary as a folder that `transformers` loads, whole or not at all.
 
@@ -56,6 +60,7 @@ def export(
       data: the run's data folder, with its vocabulary.
       output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
       found: what its model card says of the run.
+      bleu: measure it on the run's test set, of greedy search (see `verification.py`).
 
     Raises:
       UserError: the model has no counterpart, the vocabulary is another model's, safetensors is not installed,
@@ -82,21 +87,19 @@ def export(
         write_json(out / "generation_config.json", their_search(config.decode, positions))
         two = _export_vocabulary(words, Path(data), out)
         write_json(out / "tokenizer_config.json", _tokenizer(config.data, positions, two))
-        compared = _compared(config, params, Path(data), out, positions)
-        compared.write(out)
-        text = card(Path(output).resolve().name, config, model, found or Provenance(), compared)
+        sample = partial(Sample.of, config, params, Path(data), positions)
+        result = compared("transformers", ("transformers", "torch"), sample, partial(_translated, out), bleu)
+        result.write(out)
+        text = card(Path(output).resolve().name, config, model, found or Provenance(), result)
         (out / CARD).write_text(text, encoding="utf-8")
-    return compared
+    return result
 
 
-def _compared(config: Config, params: Mapping[str, Any], data: Path, folder: Path, positions: int) -> Comparison:
-    """Returns how transformers translates a few sentences with the files of a folder (see `verification.py`)."""
-    if reason := missing("transformers", "torch"):
-        return Comparison("transformers", reason)
+def _translated(folder: Path, sample: Sample) -> dict[str, list[list[int]]]:
+    """Returns what transformers makes of a sample with the files of a folder, greedily, as ids."""
     import torch
     import transformers
 
-    sample = Sample.of(config, params, data, positions)
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -105,18 +108,21 @@ def _compared(config: Config, params: Mapping[str, Any], data: Path, folder: Pat
     finally:
         if shown:
             transformers.utils.logging.enable_progress_bar()
-    for text, ours in zip(sample.texts, sample.sources, strict=True):
+    for text, ours in zip(sample.texts, sample.sources, strict=False):  # the test set has no text
         theirs = tokenizer(_for_their_tokenizer(sample.vocabulary, text)).input_ids
         if theirs != ours and not re.search(r"[<>]", text):  # these may spell what is special there
             raise UserError(
                 f"transformers {transformers.__version__} cuts {text!r} into {theirs} and we into {ours}, so nothing "
                 "was written; another version of transformers may do better"
             )
-    source = torch.tensor(padded(sample.sources, len(sample.sources), max(map(len, sample.sources))))
-    longest = max(sample.limits) + 1  # what they force to be EOS is then not compared
-    settings = {"num_beams": 1, "do_sample": False, "min_length": 0, "max_length": None, "max_new_tokens": longest}
-    found = model.generate(source.long(), attention_mask=(source != PAD).long(), **settings)
-    return sample.compare("transformers", {"float32": found[:, 1:].tolist()})
+    found = []
+    for start in range(0, len(sample.sources), _BATCH):
+        batch = slice(start, start + _BATCH)
+        sources, longest = sample.sources[batch], max(sample.limits[batch]) + 1  # a forced EOS is then not compared
+        source = torch.tensor(padded(sources, len(sources), max(map(len, sources)))).long()
+        settings = {"num_beams": 1, "do_sample": False, "min_length": 0, "max_length": None, "max_new_tokens": longest}
+        found += model.generate(source, attention_mask=(source != PAD).long(), **settings)[:, 1:].tolist()
+    return {"float32": found}
 
 
 def _for_their_tokenizer(words: Vocabulary, text: str) -> str:

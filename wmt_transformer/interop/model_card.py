@@ -77,6 +77,8 @@ class Provenance:
     """See `evaluate.runs.description`."""
     statistics: Json = dataclasses.field(default_factory=dict)
     """Of the prepared data."""
+    credits: Sequence[str] = ()
+    """Licences of its corpora, and what to cite."""
     reports: Sequence[Json] = ()
     """Scores of this checkpoint."""
     origin: parent.Parent | None = None
@@ -90,7 +92,7 @@ class Provenance:
         reports = [one for one in kept_reports(workdir) if all(one.get(name) == about[name] for name in same)]
         manifest, origin = find_manifest(workdir / "data") or {}, parent.of(workdir)
         license = license or (origin.license if origin else None)
-        return cls(about, manifest.get("statistics", {}), reports, origin, license)
+        return cls(about, manifest.get("statistics", {}), manifest.get("credits", ()), reports, origin, license)
 
 
 def card(name: str, config: Config, model: ModelConfig, found: Provenance, compared: Comparison) -> str:
@@ -106,7 +108,7 @@ def card(name: str, config: Config, model: ModelConfig, found: Provenance, compa
         "tags": f"\nA text begins with its tag: {', '.join(f'`{tag}`' for tag in data.tags)}.\n" if data.tags else "",
         "data": _data(config, found),
         "scores": _scores(found.reports),
-        "checked": f"{str(compared)[0].upper()}{str(compared)[1:]}.",
+        "checked": _checked(compared),
         "license": found.license or "None is stated: choose one before this is published.",
     }
     return _head(config, found) + _TEXT.format(**words)
@@ -134,7 +136,17 @@ def _data(config: Config, found: Provenance) -> str:
         which = "the mean of the last checkpoints, " if about["checkpoint"] == "average" else ""
         lines.append(f"- config: {config.name}, family {config.family}; {which}step {about['step']:,}")
         lines += [f"- {one}" for one in about["changed"]]
+    lines += [f"- {line}" for line in found.credits]
     return "\n".join([*lines, *([f"- began with: {found.origin}"] if found.origin else [])])
+
+
+def _checked(compared: Comparison) -> str:
+    lines = [f"{str(compared)[0].upper()}{str(compared)[1:]}."]
+    if compared.bleu:
+        lines += ["", *(f"- {one['program']}, {one['weights']}: BLEU {one['bleu']:.2f}" for one in compared.bleu)]
+        first = compared.bleu[0]
+        lines += ["", f"On {first['sentences']:,} test sentences, by {first['search']} search; `{first['signature']}`."]
+    return "\n".join(lines)
 
 
 def _scores(reports: Sequence[Json]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from wmt_transformer.interop.marian_export import their_config, their_search
 from wmt_transformer.interop.marian_folder import write_json
 from wmt_transformer.interop.onnx_graph import Precision, package
 from wmt_transformer.interop.tokenizer_json import tokenizer_config, tokenizer_json
-from wmt_transformer.interop.verification import REPORT, Comparison, Sample, missing
+from wmt_transformer.interop.verification import REPORT, Comparison, Sample, compared
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def export(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str],
     precisions: Sequence[Precision] = tuple(SUFFIXES),
+    bleu: bool = False,
 ) -> Comparison:
     """Writes a model and its vocabulary as a folder of ONNX graphs, whole or not at all; returns how they compare.
 
@@ -54,6 +56,7 @@ def export(
       data: the run's data folder, with its vocabulary.
       output: the folder. It may exist if it is empty or an earlier export, which is then replaced.
       precisions: how matrices are stored, a pair of files for each.
+      bleu: measure it on the run's test set, of greedy search (see `verification.py`).
 
     Raises:
       UserError: onnx is not installed, the model does not translate, the vocabulary is another model's or cannot be a
@@ -76,9 +79,13 @@ def export(
             for name, make in (("encoder_model", onnx_model.encoder), ("decoder_model_merged", onnx_model.decoder)):
                 graph = make(model, params, precision, longest)
                 (out / "onnx" / f"{name}{SUFFIXES[precision]}.onnx").write_bytes(graph.SerializeToString())
-        compared = _compared(config, params, Path(data), out, precisions)
-        compared.write(out)
-    return compared
+        sample, translated = (
+            partial(Sample.of, config, params, Path(data), longest),
+            partial(_translated, out, precisions),
+        )
+        result = compared("onnxruntime", ("onnxruntime",), sample, translated, bleu)
+        result.write(out)
+    return result
 
 
 def positions(config: Config) -> int:
@@ -88,21 +95,13 @@ def positions(config: Config) -> int:
     return max(1024, config.data.max_length + config.decode.extra_length)
 
 
-def _compared(
-    config: Config, params: Mapping[str, Any], data: Path, folder: Path, precisions: Sequence[Precision]
-) -> Comparison:
-    """Returns how onnxruntime translates a few sentences (see `verification.py`)."""
-    if reason := missing("onnxruntime"):
-        return Comparison("onnxruntime", reason)
-    sample = Sample.of(config, params, data, positions(config))
+def _translated(folder: Path, precisions: Sequence[Precision], sample: Sample) -> dict[str, list[list[int]]]:
+    """Returns what onnxruntime makes of a sample, greedily, as ids."""
     graphs = {precision: OnnxTranslator(folder, precision) for precision in precisions}
-    return sample.compare(
-        "onnxruntime",
-        {
-            precision: [one.greedy(ids, most) for ids, most in zip(sample.sources, sample.limits, strict=True)]
-            for precision, one in graphs.items()
-        },
-    )
+    return {
+        precision: [one.greedy(ids, most) for ids, most in zip(sample.sources, sample.limits, strict=True)]
+        for precision, one in graphs.items()
+    }
 
 
 class OnnxTranslator:

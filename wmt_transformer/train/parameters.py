@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from wmt_transformer.config import UserError
+from wmt_transformer.config import ModelConfig, UserError
+from wmt_transformer.model.build import build
 
 
 def name_of(path: Any) -> str:
@@ -32,6 +33,14 @@ def frozen(params: Any, patterns: Sequence[str]) -> Any:
     if all(jax.tree.leaves(held)):
         raise UserError(f"train.freeze: {' '.join(patterns)} freezes all parameters; nothing is left to train")
     return held
+
+
+def check_frozen(model: ModelConfig, patterns: Sequence[str]) -> None:
+    """Raises UserError as `frozen` does, from the parameters' names alone: before any of them is there."""
+    if patterns:
+        some = jax.ShapeDtypeStruct((1, 1), "int32")
+        shapes: Any = jax.eval_shape(build(model).init, jax.random.key(0), some, some)
+        frozen(shapes["params"], patterns)
 
 
 def without_frozen(params: Any, patterns: Sequence[str]) -> Any:

@@ -101,7 +101,8 @@ def has_pairs(corpus: str) -> bool:
 
 def credits(data: DataConfig) -> list[str]:
     """Returns lines for people: licence and citation of each corpus to train on, where its source says them."""
-    return [line for member in members(data) for line in _corpus(member).credits(member)]
+    known = (member for member in members(data) if has_pairs(member.corpus))
+    return [line for member in known for line in _corpus(member).credits(member)]
 
 
 def files(data: DataConfig) -> list[Path]:

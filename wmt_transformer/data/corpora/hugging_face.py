@@ -1,6 +1,7 @@
-"""Pairs of sentences from the Hugging Face hub by the name of a data set: `hf:NAME[:CONFIG]`.
+"""Pairs of sentences from the Hugging Face hub by the name of a data set: `hf:NAME[:CONFIG][@REVISION]`.
 
-The library `datasets` downloads, verifies and caches ($HF_HOME); $HF_ENDPOINT names a mirror. With `data.path` the data
+The library `datasets` downloads, verifies and caches ($HF_HOME); $HF_ENDPOINT names a mirror. A revision is a branch, a
+tag or a commit; without one it is the data set's main branch. With `data.path` the data
 set is read from a folder, a copy of its repository. Which text is of which language the data set says itself: by a
 column of translations with a text for each language, or a column for each. Its splits are train, validation and test
 unless `data.train_files` and its like name others, or parts: `train[:1000]`.
@@ -37,33 +38,40 @@ def load(data: DataConfig, split: Split) -> Iterator[Pair]:
 
 
 def credits(data: DataConfig) -> list[str]:
-    """Returns the licence and the citation that the data set's card gives."""
+    """Returns the licence and the citation that the data set's card gives, and the commit that the hub has."""
     _library()
-    from huggingface_hub import DatasetCard  # which comes with it
+    from huggingface_hub import DatasetCard, HfApi, hf_hub_download  # which comes with it
 
-    name, _ = _named(data)
+    name, _, revision = _named(data)
+    commit = ""
     with contextlib.suppress(Exception):  # no card, or one that cannot be read; a hub that refuses shows when data load
-        card = DatasetCard.load(name if data.path is None else folder(data) / "README.md")
+        path = folder(data) / "README.md"
+        if data.path is None:
+            commit = f", commit {HfApi().dataset_info(name, revision=revision).sha}"
+            path = hf_hub_download(name, "README.md", repo_type="dataset", revision=revision)
+        card = DatasetCard.load(path)
         cite = re.search(r"@\w+\{.*?\n\s*\}", card.content, re.S)
         licence = card.data.to_dict().get("license")
         return [
-            f"{data.corpus}: licence {licence or 'not stated'}; see {data.path or _HUB + name}",
+            f"{data.corpus}: licence {licence or 'not stated'}{commit}; see {data.path or _HUB + name}",
             *([f"cite: {' '.join(cite[0].split())}"] if cite else []),
         ]
-    return []
+    return [f"{data.corpus}: licence not stated{commit}"] if commit else []
 
 
 def _rows(data: DataConfig, split: Split) -> Any:
     """Returns the data set of a split, None where there is no test set."""
     datasets = _library()
-    name, config = _named(data)
+    name, config, revision = _named(data)
+    if revision and data.path is not None:
+        raise UserError(f"{data.corpus} names a revision, which {data.path} has none of; leave out @{revision}")
     place = name if data.path is None else str(folder(data))
     named = {"train": data.train_files, "dev": data.dev_files, "test": data.test_files}[split]
     with _explained(data):
-        _check_config(data, config, datasets.get_dataset_config_names(place))
+        _check_config(data, config, datasets.get_dataset_config_names(place, revision=revision))
         if named:
-            return datasets.load_dataset(place, config, split="+".join(named))
-        splits = datasets.load_dataset(place, config)
+            return datasets.load_dataset(place, config, split="+".join(named), revision=revision)
+        splits = datasets.load_dataset(place, config, revision=revision)
     found = next((splits[name] for name in _SPLITS[split] if name in splits), None)
     if found is None and split != "test":
         raise UserError(
@@ -103,10 +111,11 @@ def _check_config(data: DataConfig, config: str | None, known: list[str]) -> Non
     )
 
 
-def _named(data: DataConfig) -> tuple[str, str | None]:
-    """Returns the name of the data set, and of its config where one is given."""
-    _, name, *config = data.corpus.split(":")
-    return name, config[0] if config else None
+def _named(data: DataConfig) -> tuple[str, str | None, str | None]:
+    """Returns the name of the data set, and its config and its revision where they are given."""
+    whole, _, revision = data.corpus.partition("@")
+    _, name, *config = whole.split(":")
+    return name, config[0] if config else None, revision or None
 
 
 def _files(data: DataConfig) -> list[str]:
@@ -135,7 +144,7 @@ def _explained(data: DataConfig) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        name, _ = _named(data)
+        name, *_ = _named(data)
         message = (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")
         if "gated" in message:
             advice = f"accept its licence at {_HUB}{name}, then log in: hf auth login"

@@ -14,10 +14,15 @@ from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data.vocabulary import normalise
 
 _FORM = re.compile(
-    r"(?P<corpus>hf:[^:=]+(:[^:=]+)?|mtdata:[^:=]+|\w+)"
+    r"(?P<corpus>hf:[^:=@]+(:[^:=@]+)?(@[^:=@]+)?|mtdata:[^:=]+|\w+)"
     r"(=(?P<where>.+?))?(:(?P<source>[A-Za-z]\w*)-(?P<target>[A-Za-z][\w-]*))?"
 )
-"""`tatoeba`, `tatoeba=FOLDER`, `files=FILE,FILE`, `hf:NAME:CONFIG`, any of them with `:en-fr` after it."""
+"""`tatoeba`, `tatoeba=FOLDER`, `files=FILE,FILE`, `hf:NAME:CONFIG@REVISION`, any of them with `:en-fr` after it."""
+
+
+def names(data: DataConfig) -> list[str]:
+    """Returns the corpora to train on, as the settings name them."""
+    return [data.corpus, *data.more_corpora]
 
 
 def members(data: DataConfig) -> list[DataConfig]:
@@ -52,17 +57,19 @@ def _other(data: DataConfig, named: str) -> DataConfig:
     form = _FORM.fullmatch(named)
     if form is None:
         raise UserError(
-            f"data.more_corpora has {named!r}; a corpus is NAME, NAME=FOLDER or files=FILE[,FILE], and :SOURCE-TARGET "
-            "after it where its languages are others"
+            f"data.more_corpora has {named!r}; a corpus is NAME, NAME=FOLDER, files=FILE[,FILE] or text=FILE[,…], and "
+            ":SOURCE-TARGET after it where its languages are others"
         )
-    files = tuple(form["where"].split(",")) if form["corpus"] == "files" and form["where"] else ()
+    named_by_file = form["corpus"] in ("files", "text")
+    files = tuple(form["where"].split(",")) if named_by_file and form["where"] else ()
     return dataclasses.replace(
         data,
         corpus=form["corpus"],
         source=form["source"] or data.source,
         target=form["target"] or data.target,
-        path=data.path if form["corpus"] == "files" else form["where"],
+        path=data.path if named_by_file else form["where"],
         train_files=files,
+        dev_files=data.dev_files or files,  # it is only trained on: of a text nothing is held out
         train_pairs=None,
         more_corpora=(),
         train_weights=(),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data import corpora, download
@@ -36,7 +35,7 @@ def load(data: DataConfig, split: Split) -> Iterator[str]:
     Raises UserError for a missing or damaged file, text that is not UTF-8 (file and line), a failed download, and for
     what only pairs can have.
     """
-    for name in ("more_corpora", "tags", "subword_sampling"):
+    for name in ("tags", "subword_sampling"):
         if getattr(data, name):
             raise UserError(f"data.{name} is for pairs of sentences, and a language model reads text; leave it out")
     if corpora.has_pairs(data.corpus):
@@ -51,8 +50,10 @@ def load(data: DataConfig, split: Split) -> Iterator[str]:
 
 def texts(data: DataConfig) -> Iterator[tuple[str, Iterator[str]]]:
     """Yields the name and the documents of every split."""
-    for split in get_args(Split):
-        yield split, load(data, split)
+    yield "dev", load(data, "dev")
+    yield "test", load(data, "test")
+    for number, member in enumerate(corpora.members(data), 1):
+        yield corpora.train_name(number), load(member, "train")
 
 
 def parted(text: str, documents: str) -> Iterator[str]:
@@ -78,11 +79,15 @@ def files(data: DataConfig, split: Split) -> list[tuple[Path, tuple[float, float
 
 def local_files(data: DataConfig) -> list[Path]:
     """Returns the local files that the splits are read from, as far as they exist; downloads never change."""
+    return sorted({path for member in corpora.members(data) for path in _local_files(member)})
+
+
+def _local_files(data: DataConfig) -> list[Path]:
     if corpora.has_pairs(data.corpus):
         return corpora.files(data)
     shakespeare = _SHAKESPEARE_NAMES if data.path is not None else []
     names = shakespeare if data.corpus == "shakespeare" else parallel.named(data)
-    return sorted(path for path in {folder(data) / name for name in names} if path.is_file())
+    return [path for path in (folder(data) / name for name in names) if path.is_file()]
 
 
 def _shakespeare(data: DataConfig) -> Path:

@@ -11,13 +11,14 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from wmt_transformer.config import DataConfig, UserError
-from wmt_transformer.data import vocabulary, vocabulary_files
+from wmt_transformer.data import corpora, mixture, vocabulary, vocabulary_files
 from wmt_transformer.data.corpora.corpus import Split
+from wmt_transformer.data.corpora.members import names
 from wmt_transformer.data.documents import corpora as documents
 from wmt_transformer.data.documents.windows import TokenStream
 from wmt_transformer.data.manifest import (
@@ -46,7 +47,8 @@ class PreparedText:
     dev_text: list[str]
     test_text: list[str]
     statistics: dict[str, Any]
-    """Documents, lines, bytes and tokens of training, documents of dev and test, pieces of the vocabulary."""
+    """Documents, lines, bytes and tokens of training, documents of dev and test, pieces of the vocabulary; where there
+    are several corpora, the counts of each and how often an epoch has its text."""
 
 
 def prepare(
@@ -70,7 +72,9 @@ def open_prepared(folder: str | os.PathLike[str]) -> PreparedText:
     folder = Path(folder)
     manifest, text = read_manifest(folder), open_text(folder)
     check_whole(folder, manifest)
-    train, dev = (TokenStream.open(folder, split, manifest["dtype"]) for split in ("train", "dev"))
+    several = manifest["statistics"].get("corpora", ())
+    train = TokenStream.open(folder, "train", manifest["dtype"], several)
+    dev = TokenStream.open(folder, "dev", manifest["dtype"])
     words = load_vocabulary(folder)
     return PreparedText(folder, words, train, dev, text["dev"], text["test"], manifest["statistics"])
 
@@ -86,6 +90,8 @@ def open_text(folder: Path) -> dict[str, list[str]]:
 
 def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
     """Writes vocabulary, tokens and texts into the folder; returns what to remember. Raises UserError."""
+    for line in (credits := corpora.credits(data)):
+        report(line)
     digest = TextDigest()
     texts: dict[Split, list[str]] = {
         "dev": list(digest.through("dev", documents.load(data, "dev"))),
@@ -95,32 +101,48 @@ def _build(data: DataConfig, folder: Path, report: Report) -> Manifest:
         (folder / f"{split}.json").write_text(json.dumps(some, ensure_ascii=False), "utf-8")
     if not texts["dev"]:
         raise UserError(f"{data.corpus} has no development text; name --data.dev_files, or give more text")
-    counts = {"documents": 0, "lines": 0, "bytes": 0, "tokens": 0}
-    for document in digest.through("train", documents.load(data, "train")):
-        counts["documents"] += 1
-        counts["lines"] += document.count("\n") + 1
-        counts["bytes"] += len(document.encode())
-    if not counts["documents"]:
-        raise UserError(f"{data.corpus} has no training text: its files hold nothing but white space")
-
-    words = _vocabulary(data, folder, counts, report)
+    counts = _count(data, digest)
+    total = {name: sum(one[name] for one in counts) for name in counts[0]}
+    words = _vocabulary(data, folder, total, report)
     dtype = "uint16" if len(words) <= 1 << 16 else "uint32"
-    counts["tokens"] = _write(folder / "train.tokens", words, documents.load(data, "train"), dtype)
-    dev_tokens = _write(folder / "dev.tokens", words, iter(texts["dev"]), dtype)
+    with open(folder / "train.tokens", "wb") as file:
+        for one, member in zip(counts, corpora.members(data), strict=True):
+            one["tokens"] = _write(file, words, documents.load(member, "train"), dtype)
+    total["tokens"] = sum(one["tokens"] for one in counts)
+    with open(folder / "dev.tokens", "wb") as file:
+        dev_tokens = _write(file, words, iter(texts["dev"]), dtype)
+    several = mixture.weighted(data, names(data), counts, "tokens")
     statistics = {
-        "train": counts,
+        "train": total,
+        **({"corpora": several} if several else {}),
         "vocabulary": len(words),
         "dev": len(texts["dev"]),
         "dev_bytes": sum(len(text.encode()) for text in texts["dev"]),
         "dev_tokens": dev_tokens,
         "test": len(texts["test"]),
     }
+    if several:
+        report(mixture.table(several, "tokens"))
     report(
-        f"{counts['bytes']:,} bytes of text in {counts['documents']:,} documents are {counts['tokens']:,} tokens "
-        f"({counts['bytes'] / counts['tokens']:.2f} bytes each) of {len(words):,} pieces; "
+        f"{total['bytes']:,} bytes of text in {total['documents']:,} documents are {total['tokens']:,} tokens "
+        f"({total['bytes'] / total['tokens']:.2f} bytes each) of {len(words):,} pieces; "
         f"{statistics['dev_bytes']:,} bytes to measure on"
     )
-    return {"text": digest.hexdigest(), "dtype": dtype, "statistics": statistics}
+    return {"text": digest.hexdigest(), "dtype": dtype, "statistics": statistics, "credits": credits}
+
+
+def _count(data: DataConfig, digest: TextDigest) -> list[dict[str, int]]:
+    """Reads the training text of every corpus; returns the counts of each, its tokens still to be counted."""
+    counts: list[dict[str, int]] = []
+    for number, (name, member) in enumerate(zip(names(data), corpora.members(data), strict=True), 1):
+        counts.append({"documents": 0, "lines": 0, "bytes": 0, "tokens": 0})
+        for document in digest.through(corpora.train_name(number), documents.load(member, "train")):
+            counts[-1]["documents"] += 1
+            counts[-1]["lines"] += document.count("\n") + 1
+            counts[-1]["bytes"] += len(document.encode())
+        if not counts[-1]["documents"]:
+            raise UserError(f"{name} has no training text: its files hold nothing but white space")
+    return counts
 
 
 def _vocabulary(data: DataConfig, folder: Path, counts: dict[str, int], report: Report) -> Vocabulary:
@@ -131,7 +153,11 @@ def _vocabulary(data: DataConfig, folder: Path, counts: dict[str, int], report: 
         return words
     report(f"training a vocabulary of {data.vocabulary_size:,} pieces on {counts['bytes']:,} bytes of text")
     return vocabulary.train_fitting(
-        lambda: _sample(documents.load(data, "train"), counts["lines"], data.vocabulary_sample),
+        lambda: _sample(
+            (text for member in corpora.members(data) for text in documents.load(member, "train")),
+            counts["lines"],
+            data.vocabulary_sample,
+        ),
         folder / vocabulary_files.OURS,
         data.vocabulary_size,
         data.vocabulary_model,
@@ -148,12 +174,11 @@ def _sample(texts: Iterator[str], lines: int, most: int) -> Iterator[str]:
             yield line
 
 
-def _write(path: Path, words: Vocabulary, texts: Iterator[str], dtype: str) -> int:
+def _write(file: IO[bytes], words: Vocabulary, texts: Iterator[str], dtype: str) -> int:
     """Writes the ids of every text, EOS after it; returns how many ids these are."""
     count = 0
-    with open(path, "wb") as file:
-        for text in texts:
-            ids = np.asarray([*words.encode(text), EOS], dtype)
-            file.write(ids.tobytes())
-            count += len(ids)
+    for text in texts:
+        ids = np.asarray([*words.encode(text), EOS], dtype)
+        file.write(ids.tobytes())
+        count += len(ids)
     return count

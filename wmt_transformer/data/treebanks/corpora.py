@@ -5,7 +5,9 @@ model learns to write for its tree are the brackets alone (`spelling`). Trees ar
 are. The standard split of the Penn Treebank is by section; where there is none, the last trees are held out.
 
 `data.train_files` adds trees to the training set of any of them (automatically parsed ones, say), and
-`data.train_weights` says how often an epoch has each: 10 is ten times, 0.5 every second tree.
+`data.train_weights` says how often an epoch has each: 10 is ten times, 0.5 every second tree. Unlike pairs of several
+corpora (`mixture.py`), trees are repeated or left out when they are read: the vocabulary counts them as often, and
+every epoch has the same ones.
 """
 
 from __future__ import annotations
