@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from wmt_transformer.visualize import attention, learning_curves
+from wmt_transformer.visualize import attention, fonts, labels, learning_curves
 from wmt_transformer.visualize.letters import visible
 
 
@@ -169,3 +169,53 @@ def test_a_run_of_any_name_is_in_the_legend_of_the_learning_curves(tmp_path: Pat
 )
 def test_every_character_is_seen(text: str, shown: str):
     assert visible(text) == shown
+
+
+# ---- Labels in Chinese
+
+
+@pytest.fixture
+def chinese(monkeypatch):
+    """Returns `use_chinese`, whose changes to matplotlib end with the test."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    monkeypatch.setattr(Text, "set_text", Text.set_text)
+    with matplotlib.rc_context():
+        yield labels.use_chinese
+
+
+def said(maps: attention.Maps, title: str = "") -> set[str]:
+    from matplotlib.text import Text
+
+    figure = attention.heat_map(maps, title=title, rows="source piece", columns="source pieces")
+    figure.draw_without_rendering()
+    return {text.get_text() for text in figure.findobj(Text)} - {""}
+
+
+MAPS = attention.Maps(["cat", "position"], ["cat", "4"], np.full((1, 2, 2, 2), 0.5))
+
+
+def test_labels_are_chinese_where_a_font_has_the_letters_and_no_box_is_drawn(chinese):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            fonts.families("词元")
+        except UserWarning:
+            pytest.skip("there is no font with Chinese letters (Debian: apt install fonts-noto-cjk)")
+        chinese()
+        chinese()  # a cell that is run again
+        found = said(
+            MAPS, "a red cat\nself-attention of the decoder, layer 2 of 12"
+        )  # warns of a letter without a font
+    assert {"第 1 个头", "第 2 个头", "注意力权重", "源语词元", "cat", "4"} <= found
+    pattern = labels.WORDS["self-attention of the decoder, layer # of #"]
+    assert "a red cat\n" + pattern.replace("#", "2", 1).replace("#", "12", 1) in found
+
+
+def test_labels_stay_english_where_no_font_has_the_letters(chinese, monkeypatch):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    chinese()
+    assert {"head 1", "head 2", "attention weight", "source piece", "source pieces"} <= said(MAPS)

@@ -232,17 +232,3 @@ export function sinusoid(position, width, layout) {
     return odd ? Math.cos(angle) : Math.sin(angle);
   });
 }
-
-/** Returns the weights by name, from float16 numbers one after the other. */
-export function unpacked(bytes, tensors) {
-  const halves = new Uint16Array(bytes), all = new Float32Array(halves.length), bits = new Uint32Array(all.buffer);
-  for (let i = 0; i < halves.length; i++) {
-    const half = halves[i], sign = half & 0x8000;
-    if (half & 0x7c00) bits[i] = (sign << 16) | (((half & 0x7fff) << 13) + (112 << 23)); // its exponent counts from -15
-    else all[i] = ((sign ? -1 : 1) * (half & 0x3ff)) / 2 ** 24; // too small for an exponent
-  }
-  const weights = {};
-  let at = 0;
-  for (const [name, size] of tensors) weights[name] = all.subarray(at, (at += size));
-  return weights;
-}
