@@ -26,6 +26,10 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 suppress_warnings = ["misc.highlighting_failure"]  # a line that IPython gives to the shell is no Python
 
+linkcheck_anchors = False  # GitHub makes those of a file's lines by script
+linkcheck_ignore = [r"http://(127\.0\.0\.1|localhost)\b", r"https://example\.org\b"]
+linkcheck_retries = 3
+
 nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import time
+import types
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -529,7 +530,18 @@ def test_a_language_model_goes_on_as_generate_does(browser, tmp_path):
     found = says(browser, "ein Mann sieht")
     expected = LanguageModel(*made[:3]).generate_text("ein Mann sieht", 24, temperature=0.0)
     assert normalise(found) == normalise("ein Mann sieht" + expected)
+    breaks = "return getComputedStyle(document.querySelector('.translation')).whiteSpaceCollapse"
+    assert browser.execute_script(breaks) == "preserve-breaks"  # it writes lines
     assert browser.get_log("browser") == []
+
+
+def test_the_examples_of_a_language_model_are_openings_of_lines(tmp_path, monkeypatch):
+    text = "?\n\nGREMIO:\nGood morrow, neighbour Baptista.\n\nBAPTISTA:\nGood morrow, neighbour Gremio. God save you!"
+    prepared = types.SimpleNamespace(dev_text=[text], train=types.SimpleNamespace(tokens=np.arange(4, 9)))
+    monkeypatch.setattr(document.prepare_text, "open_prepared", lambda folder: prepared)
+    settings = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, architecture="decoder_only"))
+    examples, tokens = document._text(settings, tmp_path, 3)
+    assert examples == ["Good morrow, neighbour Baptista.", "Good morrow, neighbour Gremio."] and tokens == [4, 5, 6]
 
 
 # ---- What a page cannot hold

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from wmt_transformer.cli.streams import save_picture, whole_bytes
 from wmt_transformer.visualize import attention, fonts, labels, learning_curves
 from wmt_transformer.visualize.letters import visible
 
@@ -169,6 +170,18 @@ def test_a_run_of_any_name_is_in_the_legend_of_the_learning_curves(tmp_path: Pat
 )
 def test_every_character_is_seen(text: str, shown: str):
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(("pieces", "dots"), [(6, 150.0), (240, None)])
+def test_a_saved_picture_has_150_dots_an_inch_and_at_most_8000_a_side(tmp_path, pieces: int, dots: float | None):
+    maps = attention.Maps(["a"] * 2, ["b"] * pieces, np.zeros((1, 1, 2, pieces)))
+    figure = attention.heat_map(maps)
+    with whole_bytes(tmp_path / "map.png") as out:
+        save_picture(figure, out, "png")
+    height, width, _ = image.imread(tmp_path / "map.png").shape
+    inches = figure.get_size_inches()
+    assert abs(width / height - inches[0] / inches[1]) < 0.01 * width / height
+    assert width <= 8000 and (width == pytest.approx(dots * inches[0], abs=1) if dots else width >= 7999)
 
 
 # ---- Labels in Chinese

@@ -114,7 +114,8 @@ def _text(config: Config, folder: Path, most: int) -> tuple[list[str], list[int]
     except UserError:  # an imported run has none
         return [], []
     if is_language_model(config):
-        openings = (" ".join(text.split()[:4]) for text in prepared.dev_text)
+        lines = itertools.chain.from_iterable(map(str.splitlines, prepared.dev_text))  # a document may be all there is
+        openings = (" ".join(line.split()[:4]) for line in lines)
         return _examples(openings, 2, 4), np.asarray(prepared.train.tokens[:most]).tolist()
     pairs = (prepared.train.pair(number)[1].tolist() for number in range(len(prepared.train)))
     sources = (source for source, _ in prepared.dev_text)

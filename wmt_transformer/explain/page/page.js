@@ -154,7 +154,7 @@ function spoken() {
   if (thought.left) notes.push(h("p", { class: "note warning" }, ui.tooLong(thought.left)));
   if (state.forced.length) notes.push(h("p", { class: "note" }, ui.turnedNote, " ", press(ui.undo, "undo", () => set({ forced: [] }))));
   if (state.off.size || !state.positions || !state.mask) notes.push(h("p", { class: "note warning" }, ui.brokenNote, " ", press(ui.mend, "mend", mend)));
-  return [h("p", { class: "translation", dir: "auto", lang: translates ? run.languages[1] : run.languages[0] }, (state.text.trim() || !translates) && thought.output ? thought.output : "—"), ...notes];
+  return [h("p", { class: "translation written", dir: "auto", lang: translates ? run.languages[1] : run.languages[0] }, (state.text.trim() || !translates) && thought.output ? thought.output : "—"), ...notes];
 }
 
 function mend() {
