@@ -539,7 +539,9 @@ def test_the_examples_of_a_language_model_are_openings_of_lines(tmp_path, monkey
     text = "?\n\nGREMIO:\nGood morrow, neighbour Baptista.\n\nBAPTISTA:\nGood morrow, neighbour Gremio. God save you!"
     prepared = types.SimpleNamespace(dev_text=[text], train=types.SimpleNamespace(tokens=np.arange(4, 9)))
     monkeypatch.setattr(document.prepare_text, "open_prepared", lambda folder: prepared)
-    settings = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, architecture="decoder_only"))
+    model = dataclasses.replace(MODEL, architecture="decoder_only")
+    data = dataclasses.replace(CONFIG.data, documents="line")
+    settings = dataclasses.replace(CONFIG, model=model, data=data)
     examples, tokens = document._text(settings, tmp_path, 3)
     assert examples == ["Good morrow, neighbour Baptista.", "Good morrow, neighbour Gremio."] and tokens == [4, 5, 6]
 

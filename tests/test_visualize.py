@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from wmt_transformer.cli.streams import save_picture, whole_bytes
+from wmt_transformer.cli.streams import save_picture
+from wmt_transformer.files import whole_bytes
 from wmt_transformer.visualize import attention, fonts, labels, learning_curves
 from wmt_transformer.visualize.letters import visible
 
@@ -59,7 +60,7 @@ def test_each_head_gets_its_own_panel_and_one_head_or_layer_can_be_chosen(tmp_pa
     ("piece", "shown"),
     [
         *[("▁Fahr", "Fahr"), ("rad", "-rad"), ("▁", "␣"), (".", "."), ("</s>", "</s>"), ("▁,", ","), ("ß", "-ß")],
-        *[("▁我", "我"), ("们", "们"), ("<0xE6>", "<0xE6>"), ("▁\ufffd", "<byte>")],
+        *[("▁我", "我"), ("们", "们"), ("<0xE6>", "<0xE6>"), ("<0x2D>", "-"), ("<0x20>", "␣"), ("▁\ufffd", "<byte>")],
     ],
 )
 def test_labels_read_like_words(piece: str, shown: str):

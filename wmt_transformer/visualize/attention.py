@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import textwrap
 import unicodedata
 from functools import partial
@@ -196,8 +197,11 @@ def heat_map(
 def label(piece: str) -> str:
     """Returns a piece as it is read: a word's start without its mark, a continuation after a hyphen.
 
-    Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>.
+    Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>; a
+    byte that is a letter by itself, such as `<0x2D>`, is that letter.
     """
+    if ascii_byte := re.fullmatch(r"<0x([0-7][0-9A-F])>", piece):
+        return visible(chr(int(ascii_byte[1], 16))).strip() or "␣"
     if "\ufffd" in piece:
         return "<byte>"
     if piece.startswith("▁"):
