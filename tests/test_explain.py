@@ -411,7 +411,7 @@ def test_nothing_is_cut_at_any_width_in_either_language(page, browser, width: in
       const { left, right } = one.getBoundingClientRect();
       return right > innerWidth + 1 || left < -1;
     }).map((one) => one.outerHTML.slice(0, 80)).concat(
-      [...document.querySelectorAll('#map text')].filter((one) => {
+      [...document.querySelectorAll('#map :is(a, g) > text')].filter((one) => {
         const shape = one.parentNode.querySelector('rect')?.getBBox(), { x, width } = one.getBBox();
         return shape && (x < shape.x || x + width > shape.x + shape.width);
       }).map((one) => one.textContent))"""
@@ -425,7 +425,7 @@ def test_nothing_is_cut_at_any_width_in_either_language(page, browser, width: in
                 before = drawn(browser)
                 click(browser, f"#languages button:nth-of-type({language})")
                 assert browser.execute_script(outside) == [], (text, language, before)
-                assert browser.execute_script("return document.documentElement.scrollWidth") == width
+                assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         cell = (
             "const { width } = document.querySelector('#attention .pair canvas').getBoundingClientRect(); return width"
         )
