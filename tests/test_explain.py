@@ -575,10 +575,10 @@ def test_the_page_says_what_rounding_costs(toy, tmp_path, browser, capsys):
     own = bleu.score(found.translate(sources), references, language="de").sacrebleu
     found.params = jax.device_put(weights.rounded(found.params, "int8"))
     after = bleu.score(found.translate(sources), references, language="de").sacrebleu
-    assert f"dev: BLEU {after:.2f}, {own:.2f} before rounding" in capsys.readouterr().err
+    assert f"dev: BLEU {after:#.4g}, {own:#.4g} before rounding" in capsys.readouterr().err
     open_page(browser, output)
     footer = browser.find_element("id", "origin").text
-    assert f"int8 · 300 pieces · BLEU on dev: {after:.2f} with these weights, {own:.2f} with float32" in footer
+    assert f"int8 · 300 pieces · BLEU on dev: {after:#.4g} with these weights, {own:#.4g} with float32" in footer
     assert normalise(says(browser, "the red cat")) == found.translate("the red cat", beam_size=1, alpha=0.0)
 
 

@@ -26,7 +26,7 @@ class Cost:
     rounded: float
 
     def __str__(self) -> str:
-        return f"{self.split}: {self.name} {self.rounded:.2f}, {self.own:.2f} before rounding"
+        return f"{self.split}: {self.name} {self.rounded:#.4g}, {self.own:#.4g} before rounding"
 
 
 def cost(run: Run, workdir: Path, split: str, precision: weights.Precision, warn: runs.Warn = runs.ignore) -> Cost:

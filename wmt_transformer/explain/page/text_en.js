@@ -84,7 +84,7 @@ export const en = {
     introModel: "A trained language model runs in this page, on your text. Every number is real, and nothing leaves your computer.",
     askTranslator: "Your sentence", askModel: "Your text", answerTranslator: "The model's translation", answerModel: "The model goes on",
     origin: (run, parameters, pieces, precision) => `${run} · ${parameters} parameters, ${precision} · ${pieces} pieces`,
-    cost: ({ split, name, own, rounded }) => `${name} on ${split}: ${rounded.toFixed(2)} with these weights, ${own.toFixed(2)} with float32`,
+    cost: ({ split, name, own, rounded }) => `${name} on ${split}: ${rounded.toPrecision(4)} with these weights, ${own.toPrecision(4)} with float32`,
     language: "Language", map: "Map", back: "Previous stop", on: "Next stop", try: "Try:", addNorm: "add & norm",
     piece: "Piece", position: "Position", layer: "Layer", head: "Head", begin: "⟨start⟩", end: "⟨end⟩",
     query: "query q", key: "key k", value: "value v",

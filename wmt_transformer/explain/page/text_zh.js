@@ -84,7 +84,7 @@ export const zh = {
     introModel: "一个训练好的语言模型就在这个页面里处理您的文本。每个数字都是真的，没有任何内容离开您的电脑。",
     askTranslator: "您的句子", askModel: "您的文本", answerTranslator: "模型的译文", answerModel: "模型的续写",
     origin: (run, parameters, pieces, precision) => `${run} · ${parameters} 个参数，${precision} · ${pieces} 个词元`,
-    cost: ({ split, name, own, rounded }) => `${split} 上的 ${name}：用这些权重 ${rounded.toFixed(2)}，用 float32 ${own.toFixed(2)}`,
+    cost: ({ split, name, own, rounded }) => `${split} 上的 ${name}：用这些权重 ${rounded.toPrecision(4)}，用 float32 ${own.toPrecision(4)}`,
     language: "语言", map: "地图", back: "上一站", on: "下一站", try: "试一试：", addNorm: "相加归一化",
     piece: "词元", position: "位置", layer: "层", head: "头", begin: "⟨开始⟩", end: "⟨结束⟩",
     query: "查询 q", key: "键 k", value: "值 v",
