@@ -7,7 +7,7 @@ EXTRAS ?= test
 # Files that `make test-newest` runs, all of them by default.
 TESTS ?=
 
-.PHONY: help quickstart test test-all test-newest lint format docs dist ci clean
+.PHONY: help quickstart test test-all test-newest lint format docs linkcheck dist ci clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -47,6 +47,13 @@ format: .venv/.installed-test  ## Mend style
 docs: .venv/.installed-docs  ## Build the documentation, English and Chinese, into docs/_build; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs -D language=en docs/en docs/_build/en
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs -D language=zh_CN docs/zh_cn docs/_build/zh_cn
+
+linkcheck: .venv/.installed-docs  ## Follow every external link of the documentation and of the READMEs
+	$(BIN)/python -m sphinx -b linkcheck -q -c docs -D language=en docs/en docs/_build/linkcheck/en
+	$(BIN)/python -m sphinx -b linkcheck -q -c docs -D language=zh_CN docs/zh_cn docs/_build/linkcheck/zh_cn
+	$(BIN)/python -m sphinx -b linkcheck -q -C -D extensions=myst_parser -D root_doc=README \
+	  -D include_patterns=README.md,README.zh-CN.md -D exclude_patterns=.venv,runs \
+	  -D suppress_warnings=myst.xref_missing,toc.not_included . docs/_build/linkcheck/readme
 
 dist: .venv/.installed-test  ## Build the source distribution and the wheel into dist/
 	rm -rf dist

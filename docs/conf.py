@@ -26,6 +26,10 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 suppress_warnings = ["misc.highlighting_failure"]  # a line that IPython gives to the shell is no Python
 
+linkcheck_anchors = False  # GitHub makes those of a file's lines by script
+linkcheck_ignore = [r"http://(127\.0\.0\.1|localhost)\b", r"https://example\.org\b"]
+linkcheck_retries = 3
+
 nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]
@@ -43,11 +47,13 @@ html_math_renderer = "mathml"  # by the browser itself: no script from another h
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is; "" is reported as an error
 html_theme_options: dict[str, Any] = {
     "article_header_end": ["language.html", "article-header-buttons.html"],
     "use_download_button": False,
     "show_navbar_depth": 1,
     "navbar_persistent": [],
+    "footer_content_items": [],  # "Author name not set"
     **({"repository_url": links.repository(), "use_repository_button": True} if links.repository() else {}),
 }
 

@@ -2,8 +2,9 @@
 
     python notebooks/execute.py [1 5 …]
 
-The English edition is run, every lesson (or those of these numbers) in an empty folder, its exercises left open; the
-Chinese one gets the same outputs. How long each took is printed; the lessons' first cells say it of one core.
+Every lesson (or those of these numbers) is run in an empty folder, its exercises left open. Of the Chinese edition only
+the pictures are kept, whose labels are Chinese; the rest is what the English one printed. How long each took is
+printed; the lessons' first cells say it of one core.
 """
 
 from __future__ import annotations
@@ -44,16 +45,32 @@ def main() -> None:
     for path in sorted((HERE / "en").glob("*.ipynb")):
         if numbers and path.name.split("_")[0] not in numbers:
             continue
-        shown, start = nbformat.read(path, as_version=4), time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            run(shown, Path(folder), WMT_TRANSFORMER_CACHE=f"{folder}/cache")
-        print(f"{path.stem}: {time.perf_counter() - start:.0f} s")
-        for edition in ("en", "zh"):
-            notebook = nbformat.read(HERE / edition / path.name, as_version=4)
-            for cell, made in zip(notebook.cells, shown.cells, strict=True):
-                if cell.cell_type == "code":
-                    cell.execution_count, cell.outputs = made.execution_count, made.outputs
-            nbformat.write(notebook, HERE / edition / path.name)
+            english, chinese = (executed(HERE / edition / path.name, Path(folder)) for edition in ("en", "zh"))
+        keep(HERE / "en" / path.name, english)
+        for cell, other in zip(english.cells, chinese.cells, strict=True):
+            if any("image/png" in output.get("data", {}) for output in other.get("outputs", ())):
+                pictures = (output for output in other.outputs if "data" in output)
+                cell.outputs = [next(pictures) if "data" in output else output for output in cell.outputs]
+        keep(HERE / "zh" / path.name, english)
+
+
+def executed(path: Path, folder: Path) -> Any:
+    """Returns a notebook as it looks when it was run; both editions use one cache."""
+    notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
+    (own := folder / path.parent.name).mkdir()
+    run(notebook, own, WMT_TRANSFORMER_CACHE=f"{folder}/cache")
+    print(f"{path.parent.name}/{path.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+    return notebook
+
+
+def keep(path: Path, shown: Any) -> None:
+    """Writes the outputs of a run into a notebook."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell, made in zip(notebook.cells, shown.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = made.execution_count, made.outputs
+    nbformat.write(notebook, path)
 
 
 if __name__ == "__main__":

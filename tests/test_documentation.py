@@ -3,6 +3,7 @@
 import argparse
 import ast
 import re
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,16 @@ def test_links_lead_to_files_that_are_there_or_are_made_by_the_build(path: Path)
         if anchor and address.endswith(".md"):
             known = re.findall(r"^#+ (.*)", (path.parent / address).read_text("utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w]+", "-", title.lower()).strip("-") for title in known}, target
+
+
+def test_external_links_are_addresses_of_other_hosts_and_secure():
+    files = [*MARKDOWN, *ROOT.glob("notebooks/*/*.ipynb")]
+    found = {url for path in files for url in re.findall(r"\]\((\w+://[^)\s]*)\)", path.read_text("utf-8"))}
+    assert len(found) > 15
+    for url in found:
+        parts = urllib.parse.urlsplit(url)
+        assert parts.scheme == "https" and re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), url
+        assert not re.search(r"OWNER|example|[<>{}…]|[.,;:]$", url), url
 
 
 @pytest.mark.parametrize("folder", ["en", "zh_cn"])

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import time
+import types
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,13 @@ from wmt_transformer.decode import runs, sampling
 from wmt_transformer.decode.completion import LanguageModel
 from wmt_transformer.decode.generate import Translator
 from wmt_transformer.decode.token_scores import token_log_probabilities
-from wmt_transformer.explain import document, vocabulary, weights
+from wmt_transformer.evaluate import bleu
+from wmt_transformer.evaluate import runs as evaluations
+from wmt_transformer.explain import document, rounding, vocabulary, weights
 from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-LIBRARY = ("pieces", "model", "beam", "sampling", "markov")
+LIBRARY = ("pieces", "weights", "model", "beam", "sampling", "markov")
 NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax"
 
 
@@ -139,8 +142,8 @@ const begin = () => model.start(given.source && model.encode(given.source, see),
 WHOLE = f"{THINK} model.extend(given.inputs, begin(), see); return seen;"
 
 
-def run_of(config: ModelConfig, params: Any) -> dict[str, Any]:
-    tensors, numbers = weights.packed(params)
+def run_of(config: ModelConfig, params: Any, precision: weights.Precision = "float16") -> dict[str, Any]:
+    tensors, numbers = weights.packed(params, precision)
     described = dataclasses.asdict(config) | {"decoder_layers": config.decoder_layers}
     return {"config": described, "tensors": tensors, "weights": base64.b64encode(numbers).decode()}
 
@@ -182,7 +185,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 @functools.cache
-def jax_found(variant: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def jax_found(variant: str, precision: weights.Precision) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Returns what the page is given of a model with random weights, and every array that JAX computes with them."""
     config = dataclasses.replace(MODEL, **{"num_layers": 2, **VARIANTS[variant]})
     translates = config.architecture == "encoder_decoder"
@@ -192,18 +195,45 @@ def jax_found(variant: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     shapes: Any = jax.eval_shape(build(config).init, jax.random.key(0), *arrays)["params"]
     # Scales near 1 and no bias of 0, so that nothing hides.
     params = jax.tree.map(lambda x: draw.normal(0, 0.2, x.shape) + (len(x.shape) == 1), shapes)
-    params = jax.device_put(weights.rounded(params))
-    given = run_of(config, params) | {"source": source if translates else None, "inputs": [BOS, *target[:-1]]}
+    given = run_of(config, params, precision)
+    given |= {"source": source if translates else None, "inputs": [BOS, *target[:-1]]}
+    params = jax.device_put(weights.rounded(params, precision))
     return given, intermediates(config, params, source if translates else [BOS], target)
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, variant: str):
-    given, expected = jax_found(variant)
+def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, variant: str, precision: weights.Precision):
+    given, expected = jax_found(variant, precision)
     found = javascript(WHOLE, given)
     assert len(expected) > 20 and expected.keys() <= found.keys(), expected.keys() - found.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(np.asarray(found[name], np.float32), array, atol=1e-4, err_msg=name)
+
+
+def test_int8_weights_are_at_most_half_a_step_of_their_output_channel_away():
+    config = dataclasses.replace(MODEL, attention_bias=True, num_heads=3, d_k=5, d_v=7)
+    shapes: Any = jax.eval_shape(build(config).init, jax.random.key(0), *[jnp.ones((1, 2), int)] * 2)["params"]
+    draw = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: draw.normal(0, 0.2, x.shape).astype(np.float32), shapes)
+    attention = params["encoder_0"]["self_attention"]
+    attention["query"]["kernel"][:, 1, 2] = 0.0
+    attention["output"]["kernel"][:, :, 4] *= 1000.0  # what is large in one channel rounds no other
+    params["target_embedding"]["table"][9] *= 0.001
+    found = weights.rounded(params, "int8")
+    changed = jax.tree.map(lambda one, other: np.abs(one - other), found, params)
+    inputs = {"query": 0, "key": 0, "value": 0, "output": (0, 1)}
+    for part in ("encoder_0", "decoder_0"):
+        for name, axis in inputs.items():
+            kernel = params[part]["self_attention"][name]["kernel"]
+            steps = np.broadcast_to(np.abs(kernel).max(axis, keepdims=True) / 127, kernel.shape)
+            assert (changed[part]["self_attention"][name]["kernel"] <= 0.501 * steps).all(), name
+            assert changed[part]["self_attention"][name]["bias"].max() < 0.001
+    table = params["target_embedding"]["table"]
+    assert (changed["target_embedding"]["table"] <= 0.501 * np.abs(table).max(1, keepdims=True) / 127).all()
+    assert (found["encoder_0"]["self_attention"]["query"]["kernel"][:, 1, 2] == 0).all()
+    (_, half), (_, small) = (weights.packed(params, one) for one in ("float16", "int8"))
+    assert 0.5 < len(small) / len(half) < 0.75  # scales are dear in so small a model
 
 
 # ---- Search
@@ -361,6 +391,50 @@ def test_every_stop_has_its_formula_numbers_and_a_place_on_the_map(page, browser
     assert browser.get_log("browser") == []
 
 
+def test_a_position_looks_only_at_what_it_may_see_and_all_keys_have_their_numbers(page, browser):
+    open_page(browser, page)
+    says(browser, "the red cat sees a small dog and two old birds " * 3)
+    count = "return document.querySelectorAll(arguments[0]).length"
+    written = browser.execute_script(count, "#masked .pieces .chip")
+    read = browser.execute_script(count, "#attention .pieces .chip")
+    assert read > 24 and browser.execute_script(count, "#attention tbody tr") == read
+    assert browser.execute_script(count, "#masked .bars .row") == 1  # the first position, which sees itself alone
+    assert browser.execute_script(count, "#masked tbody tr") == written
+    before = browser.find_elements("css selector", "#probabilities .note")[0].text
+    assert before == "after ⟨start⟩"
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_nothing_is_cut_at_any_width_in_either_language(page, browser, width: int):
+    outside = """return [...document.querySelectorAll('body *')].filter((one) => {
+      if (one.closest('.scroll, .formula, svg')) return false;
+      const { left, right } = one.getBoundingClientRect();
+      return right > innerWidth + 1 || left < -1;
+    }).map((one) => one.outerHTML.slice(0, 80)).concat(
+      [...document.querySelectorAll('#map :is(a, g) > text')].filter((one) => {
+        const shape = one.parentNode.querySelector('rect')?.getBBox(), { x, width } = one.getBBox();
+        return shape && (x < shape.x || x + width > shape.x + shape.width);
+      }).map((one) => one.textContent))"""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        open_page(browser, page)
+        for text in ("Donaudampfschifffahrtsgesellschaftskapitän" * 2, "the red cat"):
+            says(browser, text)
+            for language in (1, 2):
+                before = drawn(browser)
+                click(browser, f"#languages button:nth-of-type({language})")
+                assert browser.execute_script(outside) == [], (text, language, before)
+                assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        cell = (
+            "const { width } = document.querySelector('#attention .pair canvas').getBoundingClientRect(); return width"
+        )
+        columns = len(browser.find_elements("css selector", "#attention .pieces .chip"))
+        assert browser.execute_script(cell) / columns > 14  # a short sentence's grid uses the room that there is
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_choosing_another_piece_turns_the_text_and_it_turns_back(page, browser, translator):
     open_page(browser, page)
     own = says(browser, "the red cat")
@@ -456,7 +530,20 @@ def test_a_language_model_goes_on_as_generate_does(browser, tmp_path):
     found = says(browser, "ein Mann sieht")
     expected = LanguageModel(*made[:3]).generate_text("ein Mann sieht", 24, temperature=0.0)
     assert normalise(found) == normalise("ein Mann sieht" + expected)
+    breaks = "return getComputedStyle(document.querySelector('.translation')).whiteSpaceCollapse"
+    assert browser.execute_script(breaks) == "preserve-breaks"  # it writes lines
     assert browser.get_log("browser") == []
+
+
+def test_the_examples_of_a_language_model_are_openings_of_lines(tmp_path, monkeypatch):
+    text = "?\n\nGREMIO:\nGood morrow, neighbour Baptista.\n\nBAPTISTA:\nGood morrow, neighbour Gremio. God save you!"
+    prepared = types.SimpleNamespace(dev_text=[text], train=types.SimpleNamespace(tokens=np.arange(4, 9)))
+    monkeypatch.setattr(document.prepare_text, "open_prepared", lambda folder: prepared)
+    model = dataclasses.replace(MODEL, architecture="decoder_only")
+    data = dataclasses.replace(CONFIG.data, documents="line")
+    settings = dataclasses.replace(CONFIG, model=model, data=data)
+    examples, tokens = document._text(settings, tmp_path, 3)
+    assert examples == ["Good morrow, neighbour Baptista.", "Good morrow, neighbour Gremio."] and tokens == [4, 5, 6]
 
 
 # ---- What a page cannot hold
@@ -467,12 +554,47 @@ def test_runs_that_a_page_cannot_compute_are_refused_in_one_line(toy, tmp_path, 
         vocabulary.described(trained(tmp_path, False, "unigram"))
     with pytest.raises(UserError, match="float16"):
         weights.rounded({"kernel": np.full(3, 1e5, np.float32)})
-    monkeypatch.setattr(weights, "MOST_PARAMETERS", 100)
+    with pytest.raises(UserError, match="float16"):
+        weights.rounded({"kernel": np.full((3, 3), np.nan, np.float32)}, "int8")
+    monkeypatch.setattr(weights, "MOST_BYTES", 100)
     output = tmp_path / "page.html"
-    line = refused(capsys, "explain", "--workdir", toy / "run", "--output", output)
-    assert "parameters, and a page holds at most 100" in line and not output.exists()
+    for precision, advice in (("float16", "--precision int8 halves it"), ("int8", "train a smaller one")):
+        line = refused(capsys, "explain", "--workdir", toy / "run", "--output", output, "--precision", precision)
+        assert f"bytes in {precision}, and a page holds at most 100 (16 MB of text); {advice}" in line
+        assert not output.exists()
     assert "holds no run" in refused(capsys, "explain", "--workdir", tmp_path, "--output", output)
     assert not output.exists()
+
+
+def test_the_page_says_what_rounding_costs(toy, tmp_path, browser, capsys):
+    output, folder = tmp_path / "page.html", toy / "run"
+    options = ("--precision", "int8", "--evaluate", "dev", "--output", output)
+    assert run("explain", "--workdir", folder, *options) == 0
+    sources, references = map(list, zip(*evaluations.pairs_of(folder, "dev"), strict=True))
+    found = Translator.load(folder)
+    own = bleu.score(found.translate(sources), references, language="de").sacrebleu
+    found.params = jax.device_put(weights.rounded(found.params, "int8"))
+    after = bleu.score(found.translate(sources), references, language="de").sacrebleu
+    assert f"dev: BLEU {after:#.4g}, {own:#.4g} before rounding" in capsys.readouterr().err
+    open_page(browser, output)
+    footer = browser.find_element("id", "origin").text
+    assert f"int8 · 300 pieces · BLEU on dev: {after:#.4g} with these weights, {own:#.4g} with float32" in footer
+    assert normalise(says(browser, "the red cat")) == found.translate("the red cat", beam_size=1, alpha=0.0)
+
+
+def test_of_a_language_model_rounding_costs_bits(tmp_path, monkeypatch):
+    words = trained(tmp_path, lines=True)
+    config = dataclasses.replace(MODEL, architecture="decoder_only", vocabulary_size=len(words))
+    params: Any = build(config).init(jax.random.key(3), jnp.ones((1, 2), int), jnp.ones((1, 2), int))["params"]
+    data = dataclasses.replace(CONFIG.data, documents="line")
+    made = runs.Run(dataclasses.replace(CONFIG, model=config, data=data), params, words, "in memory")
+    monkeypatch.setattr(evaluations, "texts_of", lambda workdir, split: [sentence(1, 8)])
+    cost = rounding.cost(made, tmp_path, "dev", "int8")
+    for value, one in ((cost.own, params), (cost.rounded, weights.rounded(params, "int8"))):
+        model = LanguageModel(made.config, jax.device_put(one), words)
+        nats = -float(np.sum(model.log_probabilities([*words.encode(sentence(1, 8)), EOS])))
+        assert value == pytest.approx(nats / np.log(2) / len(sentence(1, 8).encode()), rel=1e-5)
+    assert cost.name == "bits per byte" and cost.own != cost.rounded
 
 
 def test_a_page_may_be_without_the_text_of_its_corpus(toy, tmp_path, capsys):

@@ -1,11 +1,14 @@
 """The notebooks: both editions have the same code, and it runs from top to bottom, its exercises answered."""
 
 import ast
+import re
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from wmt_transformer.visualize import labels
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: it comes with the extra `test`")
 
@@ -23,6 +26,16 @@ def code(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def source(cell: Any) -> list[str]:
+    """Returns the lines of a cell without what lets the figures of the Chinese edition speak Chinese."""
+    return [line for line in cell.source.splitlines() if line and "use_chinese" not in line]
+
+
+def shown(cell: Any) -> list[Any]:
+    """Returns the outputs of a cell without its pictures."""
+    return [output for output in cell.outputs if "image/png" not in output.get("data", {})]
+
+
 def test_there_are_the_same_notebooks_in_english_and_in_chinese_and_the_readme_names_them():
     assert NAMES and sorted(path.stem for path in (FOLDER / "zh").glob("*.ipynb")) == NAMES
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -36,9 +49,12 @@ def test_both_editions_share_the_code_and_differ_in_prose_alone(name: str):
     assert [cell.cell_type for cell in english.cells] == [cell.cell_type for cell in chinese.cells]
     for one, other in zip(code(english), code(chinese), strict=True):
         texts = [cell.metadata.pop("mystnb", None) for cell in (one, other)]  # of the pictures, in each language
-        assert one == other, "code and outputs are the same"
-        pictures = any("image/png" in output.get("data", {}) for output in one.outputs)
-        assert pictures == all(texts) == any(texts) and (not pictures or texts[0] != texts[1])
+        assert source(one) == source(other) and shown(one) == shown(other), "code and what it prints are the same"
+        assert one.metadata == other.metadata and one.execution_count == other.execution_count
+        pictures, translated = (len(cell.outputs) - len(shown(cell)) for cell in (one, other))
+        assert pictures == translated and bool(pictures) == all(texts) == any(texts)
+        assert not pictures or texts[0] != texts[1]
+    assert code(chinese)[0].source.count("use_chinese()") == 1
     for one, other in zip(english.cells, chinese.cells, strict=True):
         assert one.cell_type == "code" or one.source != other.source
 
@@ -75,6 +91,14 @@ def test_a_notebook_uses_public_names_only(name: str):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             names += [node.attr] if isinstance(node, ast.Attribute) else []
             assert not [used for used in names if used.startswith("_") and not used.startswith("__")], names
+
+
+def test_every_chinese_label_is_of_a_figure_in_a_lesson_or_of_the_package():
+    written = "".join(cell.source for name in NAMES for cell in code(read("en", name)))
+    written += "".join(path.read_text("utf-8") for path in Path(labels.__file__).parent.glob("*.py"))
+    for english, chinese in labels.WORDS.items():
+        assert all(word in written for word in re.findall(r"[^\W\d_]+", english)), english
+        assert english.count("#") == chinese.count("#")
 
 
 @pytest.mark.timeout(1800)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from wmt_transformer.cli.streams import save_picture
+from wmt_transformer.files import whole_bytes
 from wmt_transformer.letters import visible
-from wmt_transformer.visualize import attention, learning_curves
+from wmt_transformer.visualize import attention, fonts, labels, learning_curves
 
 
 def dark(path: Path) -> np.ndarray:
@@ -58,7 +60,7 @@ def test_each_head_gets_its_own_panel_and_one_head_or_layer_can_be_chosen(tmp_pa
     ("piece", "shown"),
     [
         *[("▁Fahr", "Fahr"), ("rad", "-rad"), ("▁", "␣"), (".", "."), ("</s>", "</s>"), ("▁,", ","), ("ß", "-ß")],
-        *[("▁我", "我"), ("们", "们"), ("<0xE6>", "<0xE6>"), ("▁\ufffd", "<byte>")],
+        *[("▁我", "我"), ("们", "们"), ("<0xE6>", "<0xE6>"), ("<0x2D>", "-"), ("<0x20>", "␣"), ("▁\ufffd", "<byte>")],
     ],
 )
 def test_labels_read_like_words(piece: str, shown: str):
@@ -169,3 +171,65 @@ def test_a_run_of_any_name_is_in_the_legend_of_the_learning_curves(tmp_path: Pat
 )
 def test_every_character_is_seen(text: str, shown: str):
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(("pieces", "dots"), [(6, 150.0), (240, None)])
+def test_a_saved_picture_has_150_dots_an_inch_and_at_most_8000_a_side(tmp_path, pieces: int, dots: float | None):
+    maps = attention.Maps(["a"] * 2, ["b"] * pieces, np.zeros((1, 1, 2, pieces)))
+    figure = attention.heat_map(maps)
+    with whole_bytes(tmp_path / "map.png") as out:
+        save_picture(figure, out, "png")
+    height, width, _ = image.imread(tmp_path / "map.png").shape
+    inches = figure.get_size_inches()
+    assert abs(width / height - inches[0] / inches[1]) < 0.01 * width / height
+    assert width <= 8000 and (width == pytest.approx(dots * inches[0], abs=1) if dots else width >= 7999)
+
+
+# ---- Labels in Chinese
+
+
+@pytest.fixture
+def chinese(monkeypatch):
+    """Returns `use_chinese`, whose changes to matplotlib end with the test."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    monkeypatch.setattr(Text, "set_text", Text.set_text)
+    with matplotlib.rc_context():
+        yield labels.use_chinese
+
+
+def said(maps: attention.Maps, title: str = "") -> set[str]:
+    from matplotlib.text import Text
+
+    figure = attention.heat_map(maps, title=title, rows="source piece", columns="source pieces")
+    figure.draw_without_rendering()
+    return {text.get_text() for text in figure.findobj(Text)} - {""}
+
+
+MAPS = attention.Maps(["cat", "position"], ["cat", "4"], np.full((1, 2, 2, 2), 0.5))
+
+
+def test_labels_are_chinese_where_a_font_has_the_letters_and_no_box_is_drawn(chinese):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            fonts.families("词元")
+        except UserWarning:
+            pytest.skip("there is no font with Chinese letters (Debian: apt install fonts-noto-cjk)")
+        chinese()
+        chinese()  # a cell that is run again
+        found = said(
+            MAPS, "a red cat\nself-attention of the decoder, layer 2 of 12"
+        )  # warns of a letter without a font
+    assert {"第 1 个头", "第 2 个头", "注意力权重", "源语词元", "cat", "4"} <= found
+    pattern = labels.WORDS["self-attention of the decoder, layer # of #"]
+    assert "a red cat\n" + pattern.replace("#", "2", 1).replace("#", "12", 1) in found
+
+
+def test_labels_stay_english_where_no_font_has_the_letters(chinese, monkeypatch):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    chinese()
+    assert {"head 1", "head 2", "attention weight", "source piece", "source pieces"} <= said(MAPS)

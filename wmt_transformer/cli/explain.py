@@ -16,6 +16,12 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--workdir", required=True, help="folder of the run")
     sub.add_argument("--checkpoint", help=CHECKPOINT)
     sub.add_argument("--output", metavar="FILE", required=True, help="the page, one .html file that needs nothing else")
+    sub.add_argument(
+        "--precision", choices=("float16", "int8"), default="float16", help="of the weights (default: %(default)s)"
+    )
+    sub.add_argument(
+        "--evaluate", choices=("dev", "test"), metavar="SPLIT", help="say what rounding costs the score of dev or test"
+    )
     sub.add_argument("--no-text", action="store_true", help="without the corpus: no examples, no Markov chain")
     sub.add_argument(
         "--language", choices=("en", "zh"), default="en", help="in which it opens; the reader may switch (default: en)"
@@ -25,11 +31,17 @@ def add(verb: AddVerb) -> None:
 def explain(options: argparse.Namespace, overrides: list[str]) -> None:
     """Writes a page that shows how a run's model computes, step by step, in the reader's browser."""
     from wmt_transformer.decode import runs
-    from wmt_transformer.explain import document
+    from wmt_transformer.explain import document, rounding
 
+    workdir = Path(options.workdir)
     with whole_file(options.output) as out:
-        run = runs.load(Path(options.workdir), options.checkpoint, warn=say)
-        page = document.html(run, None if options.no_text else Path(options.workdir) / "data", options.language)
+        run = runs.load(workdir, options.checkpoint, warn=say)
+        settings = None if options.no_text else workdir / "data", options.language, options.precision
+        page = document.html(run, *settings)
+        if options.evaluate:
+            cost = rounding.cost(run, workdir, options.evaluate, options.precision, say)
+            say(str(cost))
+            page = document.html(run, *settings, cost)
         out.write(page)
     searching = run.config.decode
     if searching.beta or searching.min_length or searching.max_length is not None:

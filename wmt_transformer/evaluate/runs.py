@@ -238,8 +238,17 @@ def text_scores(
     workdir: Path, which: str | int | None, split: str, stride: int | None = None, warn: Warn = ignore
 ) -> Perplexity:
     """Returns the perplexity of a split's texts under one of the checkpoints of a language model's run."""
-    texts = prepare_text.open_text(workdir / "data")[split_of(workdir, split)]
-    model = LanguageModel.load(workdir, which, warn=warn)
+    texts = texts_of(workdir, split)
+    return text_scored(LanguageModel.load(workdir, which, warn=warn), texts, stride)
+
+
+def texts_of(workdir: Path, split: str) -> list[str]:
+    """Returns the texts of a split of a language model's corpus."""
+    return prepare_text.open_text(workdir / "data")[split_of(workdir, split)]
+
+
+def text_scored(model: LanguageModel, texts: list[str], stride: int | None = None) -> Perplexity:
+    """Returns the perplexity of texts under a language model."""
     return perplexity.score(
         texts, lambda text: [*model.vocabulary.encode(text), EOS], lambda ids: model.log_probabilities(ids, stride)
     )

@@ -24,9 +24,10 @@ from wmt_transformer.data.documents import prepare as prepare_text
 from wmt_transformer.decode import runs
 from wmt_transformer.experiment import is_language_model
 from wmt_transformer.explain import vocabulary, weights
+from wmt_transformer.explain.rounding import Cost
 
 FOLDER = Path(__file__).with_name("page")
-THINKING = ("pieces", "model", "beam", "sampling", "markov", "worker")
+THINKING = ("pieces", "weights", "model", "beam", "sampling", "markov", "worker")
 SHOWING = (
     "model",
     "beam",
@@ -46,18 +47,27 @@ SAMPLE = 60_000
 """Tokens of the training text that the page counts its Markov chain from, 160 kB of text."""
 
 
-def html(run: runs.Run, folder: Path | None, language: str = "en", sample: int = SAMPLE) -> str:
-    """Returns the page of a run, which opens in `language`, en or zh.
+def html(
+    run: runs.Run,
+    folder: Path | None,
+    language: str = "en",
+    precision: weights.Precision = "float16",
+    cost: Cost | None = None,
+    sample: int = SAMPLE,
+) -> str:
+    """Returns the page of a run, which opens in `language`, en or zh, and says what rounding its weights costs.
 
     Its examples, and the text of its Markov chain, are of the run's data in `folder`; None: it has none.
 
     Raises UserError for a run that is too large for a page, or that the page's JavaScript cannot compute.
     """
-    tensors, numbers = weights.packed(weights.rounded(run.params))
+    tensors, numbers = weights.packed(run.params, precision)
     examples, tokens = ([], []) if folder is None else _text(run.config, folder, sample)
     model = runs.sized(run.config.model, run.params, run.vocabulary)
     described = {
         "origin": run.origin,
+        "precision": precision,
+        "cost": None if cost is None else dataclasses.asdict(cost),
         "language": language,
         "languages": [run.config.data.source, run.config.data.target],
         "model": dataclasses.asdict(model) | {"decoder_layers": model.decoder_layers},
@@ -104,7 +114,8 @@ def _text(config: Config, folder: Path, most: int) -> tuple[list[str], list[int]
     except UserError:  # an imported run has none
         return [], []
     if is_language_model(config):
-        openings = (" ".join(text.split()[:4]) for text in prepared.dev_text)
+        lines = itertools.chain.from_iterable(map(str.splitlines, prepared.dev_text))  # a document may be all there is
+        openings = (" ".join(line.split()[:4]) for line in lines)
         return _examples(openings, 2, 4), np.asarray(prepared.train.tokens[:most]).tolist()
     pairs = (prepared.train.pair(number)[1].tolist() for number in range(len(prepared.train)))
     sources = (source for source, _ in prepared.dev_text)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import textwrap
 import unicodedata
 from functools import partial
@@ -167,7 +168,10 @@ def heat_map(
     size = max(across * width, 4.0) + 0.6, max(down * height, 2.5)  # 0.6 inch for the scale
     letters = int(size[0] * 72 / 11 / 0.6)  # a letter of 11 points is 0.6 of that wide, or less
     above = "\n".join(part for line in title.splitlines() for part in textwrap.wrap(visible(line), letters))
-    figure = Figure(figsize=(size[0], size[1] + 0.2 * len(above.splitlines())), layout="constrained")
+    size = size[0], size[1] + 0.2 * len(above.splitlines())
+    # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens. `savefig` knows
+    # only the resolution that a figure is made with.
+    figure = Figure(figsize=size, dpi=min(150.0, 8000 / max(size)), layout="constrained")
     queries, keys = ([visible(name) for name in names] for names in (maps.queries, maps.keys))
     # Dollar signs in a text enclose no formula.
     plain: dict[str, Any] = {"fontfamily": families("".join([*queries, *keys, above])), "parse_math": False}
@@ -187,16 +191,17 @@ def heat_map(
     figure.supxlabel(columns, fontsize=10)
     if above:
         figure.suptitle(above, fontsize=11, **plain)
-    # Long sentences have many cells: a picture has at most 8,000 dots a side, which every viewer opens.
-    figure.set_dpi(min(150.0, 8000 / max(figure.get_size_inches())))
     return figure
 
 
 def label(piece: str) -> str:
     """Returns a piece as it is read: a word's start without its mark, a continuation after a hyphen.
 
-    Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>.
+    Scripts of wide letters, which are written without spaces, get no hyphen. Bytes that are no letter yet are <byte>; a
+    byte that is a letter by itself, such as `<0x2D>`, is that letter.
     """
+    if ascii_byte := re.fullmatch(r"<0x([0-7][0-9A-F])>", piece):
+        return visible(chr(int(ascii_byte[1], 16))).strip() or "␣"
     if "\ufffd" in piece:
         return "<byte>"
     if piece.startswith("▁"):

@@ -7,15 +7,16 @@ from typing import Any
 
 
 def families(text: str) -> list[str]:
-    """Returns names of fonts that together have every letter of the text, matplotlib's own first.
+    """Returns names of fonts that together have every letter of the text, those of matplotlib's settings first.
 
     Warns of letters that no font of this machine has.
     """
-    from matplotlib import font_manager
+    from matplotlib import font_manager, rcParams
 
-    own = "DejaVu Sans"
-    chosen, missing = [own], {letter for letter in text if letter.isprintable() and letter != " "}
-    missing -= _letters(_opened(font_manager.findfont(own)))
+    chosen = ["DejaVu Sans" if name == "sans-serif" else name for name in rcParams["font.family"]]
+    missing = {letter for letter in text if letter.isprintable() and letter != " "}
+    for name in chosen:
+        missing -= _letters(font_manager.get_font(font_manager.findfont(name)))
     if missing:
         fonts = filter(None, map(_opened, font_manager.findSystemFonts()))
         for font in sorted(fonts, key=lambda font: ("Sans" not in font.family_name, font.family_name)):

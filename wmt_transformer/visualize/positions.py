@@ -29,7 +29,7 @@ def picture(table: np.ndarray) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     most = np.abs(table).max()
     rows = table / np.linalg.norm(table, axis=1, keepdims=True)
@@ -39,5 +39,4 @@ def picture(table: np.ndarray) -> Figure:
         panel.set_ylabel("position")
     left.set(title="the encoding", xlabel="dimension")
     right.set(title="cosine of two positions", xlabel="position")
-    figure.set_dpi(100)
     return figure

@@ -40,7 +40,7 @@ const shortened = (text) => (text.length > 10 ? `${text.slice(0, 9)}…` : text)
 function results({ results, alpha, plain }, t) {
   const lines = results.map((one) => {
     const length = one.tokens.length, penalty = lengthPenalty(length, alpha);
-    return h("tr", {}, h("td", { dir: "auto" }, one.text), h("td", {}, number(one.score * penalty)), h("td", {}, String(length)), h("td", {}, number(penalty)), h("td", {}, number(one.score, 3)));
+    return h("tr", {}, h("td", { class: "written", dir: "auto" }, one.text), h("td", {}, number(one.score * penalty)), h("td", {}, String(length)), h("td", {}, number(penalty)), h("td", {}, number(one.score, 3)));
   });
   const same = plain === results[0].text;
   return [h("div", { class: "scroll" }, h("table", { class: "results" }, h("thead", {}, h("tr", {}, t.ui.resultColumns.map((one) => h("th", {}, one)))), h("tbody", {}, lines))),

@@ -45,11 +45,13 @@ export function vector(name, values, note = "") {
 
 /** Returns a matrix [row][column] as a grid with its names; row `chosen` is marked, and a click on a row picks it. */
 export function matrix(label, rows, rowNames, columnNames, { kind = "share", chosen = -1, pick } = {}) {
-  const size = Math.max(9, Math.min(24, Math.floor(Math.min(440, innerWidth - 190) / columnNames.length)));
-  const font = `${Math.min(12, Math.max(8, size - 3))}px system-ui, sans-serif`;
   const measure = document.createElement("canvas").getContext("2d");
-  measure.font = font;
   const longest = (names) => Math.min(96, Math.max(...names.map((name) => measure.measureText(name).width))) + 8;
+  const letters = (size) => `${size}px system-ui, sans-serif`;
+  measure.font = letters(12);
+  const room = Math.min(440, innerWidth - longest(rowNames) - 66); // 66: the padding beside it where the page is narrow
+  const size = Math.max(9, Math.min(24, Math.floor(room / columnNames.length)));
+  const font = (measure.font = letters(Math.min(12, Math.max(8, size - 3))));
   const left = longest(rowNames), top = longest(columnNames);
   const made = canvas(left + columnNames.length * size + 2, top + rowNames.length * size + 2, label, (context) => {
     cells(context, rows, left, top, size, size, kind);

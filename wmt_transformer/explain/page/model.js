@@ -178,18 +178,21 @@ export class Transformer {
   }
 }
 
-/** y += x W. Rows of W that meet a 0 (most after a ReLU) are left out; the others come four at a time, as reading and
+/** y += x W. Rows of W that meet a 0 (most after a ReLU) are left out; the others come eight at a time, as reading and
  * writing y takes as long as a product. */
 function addProduct(y, x, kernel) {
   const some = [], width = y.length;
   for (let i = 0; i < x.length; i++) if (x[i]) some.push(i);
   const last = some.length - 1;
   const value = (k) => (k > last ? 0 : x[some[k]]), place = (k) => some[Math.min(k, last)] * width;
-  for (let k = 0; k <= last; k += 4) {
+  for (let k = 0; k <= last; k += 8) {
     const a = value(k), b = value(k + 1), c = value(k + 2), d = value(k + 3);
+    const e = value(k + 4), f = value(k + 5), g = value(k + 6), h = value(k + 7);
     const atA = place(k), atB = place(k + 1), atC = place(k + 2), atD = place(k + 3);
+    const atE = place(k + 4), atF = place(k + 5), atG = place(k + 6), atH = place(k + 7);
     for (let j = 0; j < width; j++)
-      y[j] += a * kernel[atA + j] + b * kernel[atB + j] + c * kernel[atC + j] + d * kernel[atD + j];
+      y[j] += a * kernel[atA + j] + b * kernel[atB + j] + c * kernel[atC + j] + d * kernel[atD + j] +
+        e * kernel[atE + j] + f * kernel[atF + j] + g * kernel[atG + j] + h * kernel[atH + j];
   }
 }
 
@@ -231,18 +234,4 @@ export function sinusoid(position, width, layout) {
     const angle = position / 10000 ** ((2 * pair) / width);
     return odd ? Math.cos(angle) : Math.sin(angle);
   });
-}
-
-/** Returns the weights by name, from float16 numbers one after the other. */
-export function unpacked(bytes, tensors) {
-  const halves = new Uint16Array(bytes), all = new Float32Array(halves.length), bits = new Uint32Array(all.buffer);
-  for (let i = 0; i < halves.length; i++) {
-    const half = halves[i], sign = half & 0x8000;
-    if (half & 0x7c00) bits[i] = (sign << 16) | (((half & 0x7fff) << 13) + (112 << 23)); // its exponent counts from -15
-    else all[i] = ((sign ? -1 : 1) * (half & 0x3ff)) / 2 ** 24; // too small for an exponent
-  }
-  const weights = {};
-  let at = 0;
-  for (const [name, size] of tensors) weights[name] = all.subarray(at, (at += size));
-  return weights;
 }

@@ -154,7 +154,7 @@ function spoken() {
   if (thought.left) notes.push(h("p", { class: "note warning" }, ui.tooLong(thought.left)));
   if (state.forced.length) notes.push(h("p", { class: "note" }, ui.turnedNote, " ", press(ui.undo, "undo", () => set({ forced: [] }))));
   if (state.off.size || !state.positions || !state.mask) notes.push(h("p", { class: "note warning" }, ui.brokenNote, " ", press(ui.mend, "mend", mend)));
-  return [h("p", { class: "translation", dir: "auto", lang: translates ? run.languages[1] : run.languages[0] }, (state.text.trim() || !translates) && thought.output ? thought.output : "—"), ...notes];
+  return [h("p", { class: "translation written", dir: "auto", lang: translates ? run.languages[1] : run.languages[0] }, (state.text.trim() || !translates) && thought.output ? thought.output : "—"), ...notes];
 }
 
 function mend() {
@@ -172,7 +172,8 @@ function build() {
   byId("intro").textContent = translates ? ui.introTranslator : ui.introModel;
   byId("ask").textContent = translates ? ui.askTranslator : ui.askModel;
   byId("answer").textContent = translates ? ui.answerTranslator : ui.answerModel;
-  byId("origin").textContent = ui.origin(run.origin, run.tensors.reduce((a, [, size]) => a + size, 0).toLocaleString(state.language), run.vocabulary.pieces.length.toLocaleString(state.language));
+  const counted = [run.tensors.reduce((a, [, size]) => a + size, 0), run.vocabulary.pieces.length].map((n) => n.toLocaleString(state.language));
+  byId("origin").textContent = [ui.origin(run.origin, ...counted, run.precision), run.cost && ui.cost(run.cost)].filter(Boolean).join(" · ");
   byId("languages").replaceChildren(choice(ui.language, ["English", "中文"], ["en", "zh"].indexOf(state.language), (i) => {
     state.language = ["en", "zh"][i];
     build();

@@ -70,7 +70,7 @@ export const figures = {
     const mine = thought.outputs[at], written = at >= thought.prompt;
     return [
       positionChoice(look),
-      h("p", { class: "note" }, t.ui.after(look.inputNames.slice(Math.max(0, at - 5), at + 1).join(" "))),
+      h("p", { class: "note" }, t.ui.after(`${at > 5 ? "… " : ""}${look.inputNames.slice(Math.max(0, at - 5), at + 1).join(" ")}`)),
       bars(t.ui.next, entries, {
         chosen: entries.findIndex((one) => one.id === mine), key: "next",
         pick: written ? (i) => look.set({ forced: [...thought.outputs.slice(thought.prompt, at), entries[i].id] }) : undefined,
@@ -93,7 +93,7 @@ function attending(look, where, kind) {
   const weights = seen[`${name}/attention_weights`], scores = seen[`${name}/scores`][state.head], at = state[where.place];
   const keys = kind === "cross_attention" ? look.sourceNames : where.names, rows = weights[state.head];
   const drawn = rows.map((row, t) => row.map((share, s) => (scores[t][s] === -Infinity ? -Infinity : share))); // masked
-  const order = range(keys.length).sort((a, b) => rows[at][b] - rows[at][a]).slice(0, 6);
+  const order = range(keys.length).filter((s) => scores[at][s] !== -Infinity).sort((a, b) => rows[at][b] - rows[at][a]).slice(0, 6);
   const line = (s) => h("tr", {}, h("td", {}, keys[s]), h("td", {}, number(scores[at][s])), h("td", {}, number(rows[at][s], 4)));
   return [pieceChoice(look, where), layerChoice(look, where), headChoice(look, weights),
     h("div", { class: "pair" },
@@ -102,7 +102,7 @@ function attending(look, where, kind) {
         h("p", { class: "note" }, t.ui.looks(where.names[at])),
         bars(t.ui.looks(where.names[at]), order.map((s) => ({ name: keys[s], share: rows[at][s] })), { key: `look${look.stop}` }),
         h("details", {}, h("summary", {}, t.ui.numbers), h("table", {}, h("thead", {}, h("tr", {}, t.ui.columns.map((one) => h("th", {}, one)))),
-          h("tbody", {}, range(keys.length).slice(0, 24).map(line))))))];
+          h("tbody", {}, range(keys.length).map(line))))))];
 }
 
 function firing(look, where) {

@@ -45,7 +45,7 @@ export const whatIfFigures = {
     const before = filtered(thought.logits[state.at]), after = filtered(thought.logits[state.at], { ...state, topK });
     const entries = look.likeliest(state.at, 8).map(({ id, name }) => ({ name, share: after[id], ghost: before[id] }));
     return [positionChoice(look), h("p", { class: "note" }, t.ui.ghost(look.outputNames[state.at])), bars(t.ui.next, entries, { key: "sampling" }),
-      look.drawn && h("ol", { class: "drawn" }, look.drawn.texts.map((text) => h("li", { dir: "auto" }, text)))];
+      look.drawn && h("ol", { class: "drawn" }, look.drawn.texts.map((text) => h("li", { class: "written", dir: "auto" }, text)))];
   },
 
   breaking({ thought, t, state }) {
@@ -53,8 +53,8 @@ export const whatIfFigures = {
     const broken = state.off.size || !state.positions || !state.mask;
     if (!plain) return h("p", { class: "note" }, t.ui.whole);
     return h("dl", { class: "compare" },
-      h("dt", {}, t.ui.unbroken), h("dd", { dir: "auto" }, plain.output),
-      h("dt", {}, broken ? t.ui.broken : t.ui.turned), h("dd", { dir: "auto" }, output),
+      h("dt", {}, t.ui.unbroken), h("dd", { class: "written", dir: "auto" }, plain.output),
+      h("dt", {}, broken ? t.ui.broken : t.ui.turned), h("dd", { class: "written", dir: "auto" }, output),
       broken && [h("dt", {}, t.ui.belief), h("dd", {}, t.ui.logs(plain.before, plain.now))]);
   },
 

@@ -4,7 +4,8 @@
 // pieces) stops every few milliseconds to look for a newer question, so that no sentence holds up the next one.
 
 import { Pieces } from "./pieces.js";
-import { Transformer, logSoftmax, unpacked } from "./model.js";
+import { unpacked } from "./weights.js";
+import { Transformer, logSoftmax } from "./model.js";
 import { BOS, EOS, search, top } from "./beam.js";
 import { drawn, filtered, randomNumbers } from "./sampling.js";
 import { Chain } from "./markov.js";
