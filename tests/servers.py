@@ -15,6 +15,7 @@ import uvicorn
 from translators import CONFIG, MODEL, toy_params, toy_vocabulary
 
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.serve import app, server
 from wmt_transformer.serve.access import Access
 from wmt_transformer.serve.batching import Batcher
@@ -67,10 +68,14 @@ def running(
     most_waiting: int = 2000,
     access: Access | None = None,
     suggestions: Path | None = None,
+    glossary: Glossary | None = None,
 ) -> Iterator[Running]:
-    """Runs a server of two directions until the block ends."""
+    """Runs a server of two directions until the block ends; the glossary is the first one's."""
     directions = Directions(
-        [Direction("de", "en", translator(0), ("one",)), Direction("en", "fr", translator(1), ("two",))]
+        [
+            Direction("de", "en", translator(0), ("one",), glossary=glossary),
+            Direction("en", "fr", translator(1), ("two",)),
+        ]
     )
     metrics, limits, lines = Metrics(), limits or Limits(characters=2000, texts=20), []
     batcher = Batcher(directions, metrics, most_waiting=most_waiting)
