@@ -87,12 +87,13 @@ class Batch(NamedTuple):
     max_lengths: Int[Array, " batch"]
     """Most tokens of each row's output, EOS included; 0 for empty rows."""
     rules: Rule | None
-    constraints: Constraints | None
     alpha: Float[Array, ""]
     beta: Float[Array, ""]
     seed: UInt[Array, ""]
     places: Int[Array, "batch 3"]
     """The line and the number of each row's part, and which of its samples it is, by which it draws."""
+    constraints: Constraints | None = None
+    """The terms that each row's output must contain."""
 
 
 @dataclasses.dataclass(frozen=True)
