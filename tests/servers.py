@@ -15,7 +15,6 @@ import uvicorn
 from translators import CONFIG, MODEL, toy_params, toy_vocabulary
 
 from wmt_transformer.decode.generate import Translator
-from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.serve import app, server
 from wmt_transformer.serve.access import Access
 from wmt_transformer.serve.batching import Batcher
@@ -24,9 +23,12 @@ from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Limits, Service
 
 
-def translator(seed: int) -> Translator:
+def translator(seed: int, max_length: int = 12) -> Translator:
     """Returns an untrained translator of short sentences: few lengths, so few programs."""
-    data, decode = dataclasses.replace(CONFIG.data, max_length=12), dataclasses.replace(CONFIG.decode, batch_tokens=256)
+    data, decode = (
+        dataclasses.replace(CONFIG.data, max_length=max_length),
+        dataclasses.replace(CONFIG.decode, batch_tokens=256),
+    )
     config = dataclasses.replace(CONFIG, model=MODEL, data=data, decode=decode)
     return Translator(config, toy_params(MODEL, seed), toy_vocabulary())
 
@@ -68,14 +70,11 @@ def running(
     most_waiting: int = 2000,
     access: Access | None = None,
     suggestions: Path | None = None,
-    glossary: Glossary | None = None,
+    directions: Directions | None = None,
 ) -> Iterator[Running]:
-    """Runs a server of two directions until the block ends; the glossary is the first one's."""
-    directions = Directions(
-        [
-            Direction("de", "en", translator(0), ("one",), glossary=glossary),
-            Direction("en", "fr", translator(1), ("two",)),
-        ]
+    """Runs a server until the block ends, of two directions unless it is given others."""
+    directions = directions or Directions(
+        [Direction("de", "en", translator(0), ("one",)), Direction("en", "fr", translator(1), ("two",))]
     )
     metrics, limits, lines = Metrics(), limits or Limits(characters=2000, texts=20), []
     batcher = Batcher(directions, metrics, most_waiting=most_waiting)

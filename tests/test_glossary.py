@@ -1,30 +1,30 @@
 """Glossaries: which terms are in a sentence, that each translation has them, and the same from a server."""
 
 import concurrent.futures
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import refused, run
 from servers import Running, running, translator
-from translators import CONFIG, forward, sentence, toy_translator, toy_vocabulary
+from translators import sentence, toy_vocabulary
 
 from wmt_transformer.config import UserError
 from wmt_transformer.decode import glossary
-from wmt_transformer.decode.beam import length_penalty
 from wmt_transformer.decode.constraints import MOST_TERMS
 from wmt_transformer.decode.generate import Translator
-from wmt_transformer.decode.glossary import Glossary
+from wmt_transformer.decode.glossary import Glossary, missing
+from wmt_transformer.decode.lines import Part, Translation
 from wmt_transformer.decode.sampling import Sample
-from wmt_transformer.special_tokens import EOS
+from wmt_transformer.serve.directions import Direction, Directions
 
 TERMS = {"Hund": "kleinen Garten", "Mann": "See", "im Garten": "hinter"}
-TEXTS = [sentence(seed, 1 + seed % 6) for seed in range(24)]
+TEXTS = [sentence(seed, 1 + seed % 4) for seed in range(16)] + ["am Hund im Garten"]
 
 
 @pytest.fixture(scope="module")
 def model() -> Translator:
-    return toy_translator()
+    return translator(0, max_length=8)
 
 
 # ---- Which terms are in a sentence
@@ -90,58 +90,56 @@ def test_without_spaces_a_term_is_spelt_without_one():
     assert vocabulary.decode([*vocabulary.encode("Hund"), *glossary.spelt(vocabulary, "See", "")]) == "Hund See"
 
 
+def test_what_there_is_no_room_for_is_left_out():
+    vocabulary = toy_vocabulary()
+    many = [chr(place) for place in range(ord("a"), ord("a") + MOST_TERMS + 2)]
+    terms = Glossary({letter: letter.upper() for letter in many})
+    part = Part(1, 0, " ".join([*many, "a"]), [], [], 0)
+    found = terms.constrained(part, vocabulary, room=sys.maxsize)
+    assert found.terms == tuple(letter.upper() for letter in [*many, "a"])
+    assert [vocabulary.decode(ids) for ids in found.required] == [*(one.upper() for one in many[:MOST_TERMS]), "A"]
+    found = terms.constrained(part, vocabulary, room=2 * len(vocabulary.encode("A")))
+    assert [vocabulary.decode(ids) for ids in found.required] == ["A", "B"]
+    assert len(terms.constrained(part, vocabulary, room=0).required) == 0
+    long = Glossary({"a": "x" * 40, "b": "See"})
+    assert long.constrained(part, vocabulary, room=sys.maxsize).required == [vocabulary.encode("See")]
+    assert missing("ABAC", ["A", "A", "D", "C", "C", "D"]) == ("D", "C")
+
+
 # ---- Translations
 
 
-def test_each_translation_has_its_terms_and_the_models_own_score(model: Translator):
-    found = model.n_best(TEXTS, 3, glossary=TERMS)
-    with_terms = 0
-    for text, hypotheses in zip(TEXTS, found, strict=True):
-        wanted = list(Glossary(TERMS).found(text))
-        with_terms += bool(wanted)
+def test_each_translation_has_its_terms_and_company_changes_nothing(model: Translator):
+    found, plain = model.n_best(TEXTS, 4, glossary=TERMS), model.n_best(TEXTS, 4)
+    wanted = [list(Glossary(TERMS).found(text)) for text in TEXTS]
+    assert sum(map(bool, wanted)) == 6
+    for terms, hypotheses, without in zip(wanted, found, plain, strict=True):
         for one in hypotheses:
-            assert all(one.text.count(term) >= wanted.count(term) for term in wanted) and one.missing == ()
-    assert 8 < with_terms < len(TEXTS)
-    text = next(text for text in TEXTS if "Hund" in text)
-    best, *_ = model.n_best(text, 1, glossary=TERMS)
-    ids = toy_vocabulary().encode(best.text)
-    source = [*toy_vocabulary().encode(text), EOS]
-    target = [*ids, EOS][: len(source) + CONFIG.decode.extra_length]
-    scores = forward(model.model, model.params, source, [1, *target[:-1]])
-    expected = scores[np.arange(len(target)), target].sum() / length_penalty(len(target), CONFIG.decode.alpha)
-    assert best.score == pytest.approx(float(expected), abs=1e-3)
+            assert all(one.text.count(term) >= terms.count(term) for term in terms) and one.missing == ()
+        if not terms:
+            assert_alike(hypotheses, without)
+    for place, terms in enumerate(wanted):
+        if terms:
+            assert_alike(model.n_best(TEXTS[place], 4, glossary=TERMS), found[place])
 
 
-def test_a_sentence_without_terms_is_translated_as_without_a_glossary_and_company_changes_nothing(model: Translator):
-    found = model.n_best(TEXTS, 2, glossary=TERMS)
-    plain = model.n_best(TEXTS, 2)
-    for text, one, without in zip(TEXTS, found, plain, strict=True):
-        if not any(Glossary(TERMS).found(text)):
-            assert one == without
-    for place in (0, 5, 11):
-        alone = model.n_best(TEXTS[place], 2, glossary=TERMS)
-        assert [one.text for one in alone] == [one.text for one in found[place]]
-        assert [one.score for one in alone] == pytest.approx([one.score for one in found[place]], abs=1e-5)
+def assert_alike(found: list[Translation], expected: list[Translation]) -> None:
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert [one.score for one in found] == pytest.approx([one.score for one in expected], abs=1e-4)
 
 
 def test_terms_go_with_prefixes_lengths_coverage_and_alignments(model: Translator):
-    [best] = model.n_best("ein Hund", 1, prefixes="See", min_length=9, max_length=14, beta=0.2, glossary=TERMS)
-    assert best.text.startswith("See") and "kleinen Garten" in best.text and best.missing == ()
-    [best] = model.n_best("ein Hund", 1, beam_size=1, alignments=True, glossary=TERMS)
-    assert "kleinen Garten" in best.text and best.alignment is not None
+    [best] = model.n_best(
+        "ein Hund", 1, prefixes="See", min_length=9, max_length=14, beta=0.2, alignments=True, glossary=TERMS
+    )
+    assert best.text.startswith("See") and "kleinen Garten" in best.text and best.alignment is not None
 
 
 def test_terms_without_room_are_named(model: Translator):
     heard: list[str] = []
-    many = {word: f"{word}{word}" for word in ("ein", "Mann", "Frau", "Hund", "im", "Garten", "am", "See", "den")}
-    text = " ".join(many)
-    [best] = model.n_best(text, 1, warn=heard.append, glossary=many)
-    there = [term for term in many.values() if term in best.text]
-    assert best.missing == tuple(term for term in many.values() if term not in there) and best.missing
-    assert there[:1] == ["einein"] and len(there) <= MOST_TERMS
-    assert heard == [f"line 1: there was no room for {', '.join(best.missing)} of the glossary"]
-    [best] = model.n_best("ein Hund", 1, max_length=1, warn=heard.append, glossary=TERMS)
-    assert best.missing == ("kleinen Garten",)
+    [best] = model.n_best("ein Hund", 4, warn=heard.append, glossary={"Hund": "x" * 40})[:1]
+    assert best.missing == ("x" * 40,)
+    assert heard == [f"line 1: there was no room for {'x' * 40} of the glossary"]
 
 
 def test_translate_takes_a_file(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -161,26 +159,29 @@ def test_translate_takes_a_file(toy: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.fixture(scope="module")
-def server():
-    with running(glossary=Glossary({"Hund": "kleinen Garten"})) as found:
+def server(model: Translator):
+    one = Direction("de", "en", model, ("one",), glossary=Glossary({"Hund": "kleinen Garten"}))
+    with running(directions=Directions([one])) as found:
         yield found
 
 
-def test_an_answer_is_that_of_translate(server: Running):
-    expected = translator(0).translate(TEXTS[:12], glossary=TERMS)
-    own = {"Mann": "See", "im Garten": "hinter"}
-    assert server.translate(TEXTS[:12], glossary=own)["translatedText"] == expected
+def test_an_answer_is_that_of_n_best_and_nothing_compiles(server: Running, model: Translator):
+    def alone(terms: dict[str, str]) -> list[str]:
+        return [model.n_best(text, 4, glossary=terms)[0].text for text in TEXTS]
+
+    own = {term: TERMS[term] for term in ("Mann", "im Garten")}
+    expected = alone(TERMS)
+    assert server.translate(TEXTS, glossary=own)["translatedText"] == expected
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda text: server.translate(text, glossary=own)["translatedText"], TEXTS[:12]))
+        found = list(pool.map(lambda text: server.translate(text, glossary=own)["translatedText"], TEXTS))
     assert found == expected
     lines = "\n".join(f"{term}\t{other}" for term, other in own.items())
-    assert server.translate(TEXTS[:12], glossary=lines)["translatedText"] == expected
-    of_server = translator(0).translate(TEXTS[:12], glossary={"Hund": "kleinen Garten"})
-    assert server.translate(TEXTS[:12])["translatedText"] == of_server
+    assert server.translate(TEXTS, glossary=lines)["translatedText"] == expected
+    assert server.translate(TEXTS)["translatedText"] == alone({"Hund": TERMS["Hund"]})
     assert "wmt_transformer_programs_compiled_after_ready 0.0" in server.ask("/metrics")[1]
 
 
-def test_a_requests_terms_count_before_the_servers_in_html_and_files_too(server: Running):
+def test_a_requests_terms_count_before_the_servers_in_html_too(server: Running):
     page = "<p>ein <b>Hund</b> im Garten</p>"
     assert "kleinen Garten" in server.translate("ein Hund im Garten", alternatives=2)["translatedText"]
     html = server.translate(page, format="html", glossary={"Hund": "Seesee"})["translatedText"]

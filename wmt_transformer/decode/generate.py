@@ -338,7 +338,7 @@ class Translator:
 
 def _check_sampling(given: dict[str, Any], seed: int) -> None:
     """Raises UserError for settings of a search, which sampling does not do, and for a seed out of range."""
-    without = {"beam_size": 1, "alpha": 0, "beta": 0}  # these values search for nothing
+    without = {"beam_size": 1, "alpha": 0, "beta": 0, "glossary": None}  # these values search for nothing
     if searching := [name for name, none in without.items() if given.get(name, none) != none]:
         raise UserError(f"sampling draws translations and does not search; leave out the {searching[0]}")
     if not 0 <= seed < 2**32:
