@@ -147,7 +147,7 @@ def size_of(terms: Sequence[Sequence[int]]) -> int:
 
 
 def of_rows(rows: Sequence[Sequence[Sequence[int]]], count: int, size: int) -> Constraints:
-    """Returns the constraints of a batch of `count` rows, the first of which have these terms, repeated ones repeated."""
+    """Returns the constraints of a batch of `count` rows, the first of which have these terms, in any order."""
     pieces, times = np.full((count, MOST_TERMS, size), PAD, np.int32), np.zeros((count, MOST_TERMS), np.int32)
     for row, terms in enumerate(rows):
         distinct = list(dict.fromkeys(map(tuple, terms)))
