@@ -163,17 +163,14 @@ def _glossary(given: Any, service: Service) -> Glossary | None:
     """Returns the terms of a request. Raises Refused for other types and over the limits, UserError for a bad term."""
     if not given:
         return None
-    if isinstance(given, str):
-        found = parse(lines_and_breaks(given)[0], "glossary")
-    elif isinstance(given, dict) and all(isinstance(target, str) for target in given.values()):
-        found = Glossary(given)
-    else:
+    lines = lines_and_breaks(given)[0] if isinstance(given, str) else None
+    if lines is None and not (isinstance(given, dict) and all(isinstance(target, str) for target in given.values())):
         raise Refused(400, "Invalid request: glossary parameter is neither an object of texts nor lines of two columns")
-    if len(found.terms) > service.limits.terms:
-        raise Refused(
-            400, f"Invalid request: glossary ({len(found.terms)}) exceeds limit of terms ({service.limits.terms})"
-        )
-    if (longest := max(map(len, itertools.chain(*found.terms.items())), default=0)) > MOST_CHARACTERS:
+    if (count := len(lines or given)) > (most := service.limits.terms):
+        raise Refused(400, f"Invalid request: glossary ({count}) exceeds limit of terms ({most})")
+    found = Glossary(given) if lines is None else parse(lines, "glossary")
+    longest = max(map(len, itertools.chain(*found.terms.items())), default=0)
+    if longest > MOST_CHARACTERS:
         raise Refused(400, f"Invalid request: glossary has a term ({longest}) that exceeds limit ({MOST_CHARACTERS})")
     return found
 
