@@ -170,7 +170,7 @@ class _Beam:
         normaliser = log_total(logits)
         if self.rules is not None:
             logits = self.rules.allow(logits, Position(state.running.tokens, state.length, eos, pad))
-        if self.constraints is None:
+        if self.constraints is None or state.progress is None:
             # Within a hypothesis logits rank as scores do: the normaliser is taken from the chosen ones only.
             best, places = top(logits, 2 * width, forbidden=(bos, pad))
             scores, origin, token = _best_of_all(best - normaliser + state.running.scores[..., None], places, 2 * width)

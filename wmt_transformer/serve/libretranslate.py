@@ -163,12 +163,13 @@ def _glossary(given: Any, service: Service) -> Glossary | None:
     """Returns the terms of a request. Raises Refused for other types and over the limits, UserError for a bad term."""
     if not given:
         return None
-    lines = lines_and_breaks(given)[0] if isinstance(given, str) else None
-    if lines is None and not (isinstance(given, dict) and all(isinstance(target, str) for target in given.values())):
+    is_lines, most = isinstance(given, str), service.limits.terms
+    if not (is_lines or (isinstance(given, dict) and all(isinstance(target, str) for target in given.values()))):
         raise Refused(400, "Invalid request: glossary parameter is neither an object of texts nor lines of two columns")
-    if (count := len(lines or given)) > (most := service.limits.terms):
-        raise Refused(400, f"Invalid request: glossary ({count}) exceeds limit of terms ({most})")
-    found = Glossary(given) if lines is None else parse(lines, "glossary")
+    rows: Any = lines_and_breaks(given)[0] if is_lines else given
+    if len(rows) > most:
+        raise Refused(400, f"Invalid request: glossary ({len(rows)}) exceeds limit of terms ({most})")
+    found = parse(rows, "glossary") if is_lines else Glossary(rows)
     longest = max(map(len, itertools.chain(*found.terms.items())), default=0)
     if longest > MOST_CHARACTERS:
         raise Refused(400, f"Invalid request: glossary has a term ({longest}) that exceeds limit ({MOST_CHARACTERS})")
