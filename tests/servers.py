@@ -23,9 +23,12 @@ from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Limits, Service
 
 
-def translator(seed: int) -> Translator:
+def translator(seed: int, max_length: int = 12) -> Translator:
     """Returns an untrained translator of short sentences: few lengths, so few programs."""
-    data, decode = dataclasses.replace(CONFIG.data, max_length=12), dataclasses.replace(CONFIG.decode, batch_tokens=256)
+    data, decode = (
+        dataclasses.replace(CONFIG.data, max_length=max_length),
+        dataclasses.replace(CONFIG.decode, batch_tokens=256),
+    )
     config = dataclasses.replace(CONFIG, model=MODEL, data=data, decode=decode)
     return Translator(config, toy_params(MODEL, seed), toy_vocabulary())
 
@@ -67,9 +70,10 @@ def running(
     most_waiting: int = 2000,
     access: Access | None = None,
     suggestions: Path | None = None,
+    directions: Directions | None = None,
 ) -> Iterator[Running]:
-    """Runs a server of two directions until the block ends."""
-    directions = Directions(
+    """Runs a server until the block ends, of two directions unless it is given others."""
+    directions = directions or Directions(
         [Direction("de", "en", translator(0), ("one",)), Direction("en", "fr", translator(1), ("two",))]
     )
     metrics, limits, lines = Metrics(), limits or Limits(characters=2000, texts=20), []

@@ -26,6 +26,13 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s; 0: a free one)")
     sub.add_argument("--origins", default="*", help="the site whose pages may ask (default: all)")
     sub.add_argument(
+        "--glossary",
+        metavar="SOURCE-TARGET=FILE",
+        action="append",
+        default=[],
+        help="terms of a direction, such as en-de=FILE: in each line a term, a tab, its translation; once for each",
+    )
+    sub.add_argument(
         "--suggestions", metavar="FILE", type=Path, help="where to add what users suggest (default: it is refused)"
     )
     add_search(sub)
@@ -45,6 +52,7 @@ def add(verb: AddVerb) -> None:
     limits = sub.add_argument_group("limits")
     limits.add_argument("--max-characters", type=positive, default=10_000, help="of a text (default: %(default)s)")
     limits.add_argument("--max-texts", type=positive, default=128, help="of a request (default: %(default)s)")
+    limits.add_argument("--max-terms", type=positive, default=1000, help="of a glossary (default: %(default)s)")
     limits.add_argument(
         "--max-waiting", type=positive, default=2000, help="sentences in the queue (default: %(default)s)"
     )
@@ -83,10 +91,16 @@ def serve(options: argparse.Namespace, overrides: list[str]) -> None:
     access = Access(keys, options.rate_per_key, options.rate_per_address, options.rate_storage)
     with server.bound(options.host, options.port) as listening:
         found, metrics = directions.load(workdirs, options.compute_dtype, say), Metrics()
+        found = directions.with_glossaries(found, options.glossary)
         batcher = Batcher(found, metrics, options.beam_size, options.alpha, options.max_waiting)
         for one in found:
             batcher.request(one.translator, False)  # settings out of range are an error here, not in a thread
-        limits = Limits(characters=options.max_characters, texts=options.max_texts, seconds=float(options.timeout))
+        limits = Limits(
+            characters=options.max_characters,
+            texts=options.max_texts,
+            terms=options.max_terms,
+            seconds=float(options.timeout),
+        )
         server.serve(
             listening, Service(found, batcher, limits, access, options.suggestions), metrics, options.origins, say
         )

@@ -41,6 +41,11 @@ def add(verb: AddVerb) -> None:
     sub.add_argument("--min-length", metavar="N", type=int, help="fewest pieces of an output (default: 0)")
     sub.add_argument("--max-length", metavar="N", type=int, help="most pieces of an output; extra_length holds too")
     sub.add_argument("--prefix", metavar="FILE", help="what each output begins with, one line for each sentence")
+    sub.add_argument(
+        "--glossary",
+        metavar="FILE",
+        help="terms that must be translated so: in each line a term, a tab, its translation",
+    )
     sub.add_argument("--alignments", action="store_true", help="add ||| and source-output pairs of words")
     sampling = sub.add_argument_group("sampling")
     sampling.add_argument("--sample", action="store_true", help="draw the output at random instead of searching")
@@ -70,12 +75,14 @@ def add_search(sub: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
 
 def translate(options: argparse.Namespace, overrides: list[str]) -> None:
     """Translates the texts given, a file, or standard input: one line out for every line in."""
+    from wmt_transformer.decode import glossary
     from wmt_transformer.decode.generate import Translator
 
     if options.text and options.input:
         raise UserError("give either TEXT or --input FILE, not both")
     search = {name: getattr(options, name) for name in ("beam_size", "alpha", "beta", "min_length", "max_length")}
     search |= {"sampler": _sampler(options), "seed": 1 if options.seed is None else options.seed}
+    search["glossary"] = None if options.glossary is None else glossary.read(options.glossary).terms
     prefixes = None if options.prefix is None else list(read_lines(options.prefix))
     translator = Translator.load(options.workdir, options.checkpoint, options.compute_dtype, say)
     with open_input(options.input) as (stream, name), whole_file(options.output) as out:
@@ -153,6 +160,8 @@ def _as_json(source: str, translations: Sequence[Translation], alignments: bool)
     found = []
     for one in translations:
         entry: dict[str, Any] = {"text": one.text, "score": one.score}
+        if one.missing:
+            entry["missing"] = list(one.missing)
         if alignments:
             entry["alignment"] = pharaoh(one.alignment or ())
             entry["attention"] = [

@@ -26,7 +26,9 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, UInt
 
 from wmt_transformer.config import DecodeConfig, ModelConfig
-from wmt_transformer.decode import alignment, beam, coverage, ensemble
+from wmt_transformer.decode import alignment, beam, constraints, coverage, ensemble
+from wmt_transformer.decode.constraints import Constraints
+from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.decode.lines import Part, most_tokens, padded, round_up
 from wmt_transformer.decode.rules import Rule, Rules
 from wmt_transformer.decode.runs import Params, rounded
@@ -59,6 +61,15 @@ class Request:
     """No sequence is longer: a learned table of positions ends there."""
     sizes: tuple[int, ...] = ()
     """How many rows batches may have; powers of 2 where there are none (see `all_shapes`)."""
+    glossary: Glossary | None = None
+    """From where the parts have their terms."""
+    terms: int = 0
+    """For how many pieces of terms batches have room (see `constraints.SIZES`); `decode` finds it for each part."""
+
+    def with_terms(self, size: int) -> Request:
+        """Returns the request for parts whose terms have `size` pieces at most: the beam is as much wider."""
+        wider = dataclasses.replace(self.settings, beam_size=self.settings.beam_size + size)
+        return dataclasses.replace(self, settings=wider, terms=size)
 
 
 class Output(NamedTuple):
@@ -81,6 +92,8 @@ class Batch(NamedTuple):
     seed: UInt[Array, ""]
     places: Int[Array, "batch 3"]
     """The line and the number of each row's part, and which of its samples it is, by which it draws."""
+    constraints: Constraints | None = None
+    """The terms that each row's output must contain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +124,8 @@ def decode(
         drawn = [dataclasses.replace(part, draw=draw) for part in parts for draw in range(count)]
         found = decode(models, params, drawn, dataclasses.replace(request, count=1))
         return [[one for (one,) in found[first : first + count]] for first in range(0, len(drawn), count)]
+    if not request.terms and any(part.required for part in parts):
+        return _with_terms(models, params, parts, request)
     devices = Devices.of(models, params)
     longest_prefix = max((len(part.prefix) for part in parts), default=0)
     make_rule = request.rule or _make_rules(request.settings, longest_prefix)
@@ -132,6 +147,21 @@ def decode(
         for shape, found in zip(shapes, arrays, strict=True):
             for row, place in enumerate(shape.chosen):
                 results[place] = _outputs(row, count, *found)
+    return results
+
+
+def _with_terms(
+    models: tuple[ModelConfig, ...], params: tuple[Params, ...], parts: Sequence[Part], request: Request
+) -> list[list[Output]]:
+    """Returns what `decode` does, where some parts have terms: each by the program that its own terms need."""
+    results: list[list[Output]] = [[] for _ in parts]
+    sizes = [constraints.size_of(part.required) for part in parts]
+    for size in sorted(set(sizes)):
+        places = [place for place, one in enumerate(sizes) if one == size]
+        asked = request.with_terms(size) if size else request
+        found = decode(models, params, [parts[place] for place in places], asked)
+        for place, outputs in zip(places, found, strict=True):
+            results[place] = outputs
     return results
 
 
@@ -209,6 +239,9 @@ def _batch(parts: Sequence[Part], shape: Shape, request: Request, make_rule: Mak
         source=padded([part.source for part in parts], shape.rows, shape.length),
         max_lengths=max_lengths,
         rules=make_rule and make_rule(parts, max_lengths),
+        constraints=constraints.of_rows([part.required for part in parts], shape.rows, request.terms)
+        if request.terms
+        else None,
         alpha=np.float32(settings.alpha),
         beta=np.float32(settings.beta),
         seed=np.uint32(request.seed),
@@ -271,7 +304,7 @@ def _decode(params: tuple[Params, ...], batch: Batch, *, program: Program) -> tu
         keys = _keys(batch.seed, batch.places)
         found = generate(step, cache, batch.max_lengths, sampler=program.sampler, keys=keys, **common)
     else:
-        common |= {"beam_size": program.beam_size, "reorder": reorder}
+        common |= {"beam_size": program.beam_size, "reorder": reorder, "constraints": batch.constraints}
         count = program.beam_size if program.covered else program.count
         found = beam.search(step, cache, batch.max_lengths, num_results=count, **common)
     result: tuple[beam.Hypotheses, Array | None] = found, None

@@ -9,7 +9,7 @@ alpha 0 the greedy search.)
 
 A sentence is done when no running hypothesis can still win, or at its own limit; from then on its rows do not
 change, so what it is batched with never matters. Hypotheses that the limit cut fill the places that finished
-ones leave empty.
+ones leave empty. Where an output must contain terms, `constraints` chooses the continuations instead.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from wmt_transformer.decode.constraints import Constraints, Progress
 from wmt_transformer.decode.rules import Position, Rule
 from wmt_transformer.decode.token_scores import log_total, top
 
@@ -66,6 +67,7 @@ def search(
     num_results: int | None = None,
     stop_early: bool = True,
     rules: Rule | None = None,
+    constraints: Constraints | None = None,
     reorder: Reorder = take_hypotheses,
     cache_lengths: Sequence[int] = (),
     grow: Grow | None = None,
@@ -83,6 +85,7 @@ def search(
       num_results: hypotheses returned for each sentence, 1 to `beam_size` (default: all).
       stop_early: False runs every sentence to its limit: the same result, later.
       rules: which tokens are allowed where (default: any).
+      constraints: terms that each hypothesis must contain (default: none); hypotheses without them are no results.
       reorder: gives each hypothesis the cache of the one that it continues (default: for caches with leaves
         `[batch, beam_size, …]`).
       cache_lengths, grow: see `while_cache_grows`.
@@ -97,7 +100,9 @@ def search(
     if not 1 <= results <= beam_size:
         raise ValueError(f"num_results is {num_results}, it must be from 1 to beam_size, which is {beam_size}")
     penalty, special = length_penalty(max_lengths, alpha), (bos, eos, pad)
-    beam = _Beam(step, max_lengths, penalty, beam_size, results, alpha, special, stop_early, rules, reorder)
+    beam = _Beam(
+        step, max_lengths, penalty, beam_size, results, alpha, special, stop_early, rules, constraints, reorder
+    )
     state = while_cache_grows(
         lambda state: beam.active(state).any(), beam.extend, beam.start(cache, max_length), cache_lengths, grow
     )
@@ -109,6 +114,7 @@ class _State(NamedTuple):
     last: Array  # [B, W] the newest token of every running hypothesis
     running: Hypotheses  # W a sentence; scores are plain log-probabilities
     finished: Hypotheses  # `results` a sentence; scores are normalised by length
+    progress: Progress | None  # with the terms of constraints
     cache: Cache
 
 
@@ -127,6 +133,7 @@ class _Beam:
     """BOS, EOS and padding."""
     stop_early: bool
     rules: Rule | None
+    constraints: Constraints | None
     reorder: Reorder
 
     def start(self, cache: Cache, max_length: int) -> _State:
@@ -142,6 +149,7 @@ class _Beam:
                 jnp.full((batch, self.results, max_length), pad, jnp.int32),
                 jnp.full((batch, self.results), -jnp.inf, jnp.float32),
             ),
+            progress=None if self.constraints is None else self.constraints.start(self.width),
             cache=cache,
         )
 
@@ -162,9 +170,13 @@ class _Beam:
         normaliser = log_total(logits)
         if self.rules is not None:
             logits = self.rules.allow(logits, Position(state.running.tokens, state.length, eos, pad))
-        # Within a hypothesis logits rank as scores do: the normaliser is taken from the chosen ones only.
-        best, places = top(logits, 2 * width, forbidden=(bos, pad))
-        scores, origin, token = _best_of_all(best - normaliser + state.running.scores[..., None], places, 2 * width)
+        if self.constraints is None or state.progress is None:
+            # Within a hypothesis logits rank as scores do: the normaliser is taken from the chosen ones only.
+            best, places = top(logits, 2 * width, forbidden=(bos, pad))
+            scores, origin, token = _best_of_all(best - normaliser + state.running.scores[..., None], places, 2 * width)
+        else:
+            offset = state.running.scores[..., None] - normaliser
+            scores, origin, token = self.constraints.best(logits, offset, state.progress, eos, forbidden=(bos, pad))
         tokens = _rows(state.running.tokens, origin).at[:, :, state.length].set(token)
 
         ends = (token == eos) & (jnp.arange(scores.shape[1]) < width)
@@ -176,19 +188,26 @@ class _Beam:
         running_origin, last = jnp.take_along_axis(origin, picked, 1), jnp.take_along_axis(token, picked, 1)
         if width > 1:
             cache = self.reorder(cache, running_origin)
+        progress = state.progress
+        if self.constraints is not None:
+            progress = self.constraints.advance(take_hypotheses(progress, running_origin), last)
 
         active = self.active(state)
-        running, finished = jax.tree.map(
+        running, finished, progress = jax.tree.map(
             lambda new, old: jnp.where(active.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-            (running, finished),
-            (state.running, state.finished),
+            (running, finished, progress),
+            (state.running, state.finished, state.progress),
         )
-        return _State(state.length + 1, last, running, finished, cache)
+        return _State(state.length + 1, last, running, finished, progress, cache)
 
     def best(self, state: _State) -> Hypotheses:
         """Returns the results of the last state: what ended, then what the limit cut."""
-        cut_scores = state.running.scores / self.limit_penalty[:, None]
-        both = _concatenate(state.finished, Hypotheses(state.running.tokens, cut_scores))
+        running = state.running
+        if state.progress is not None:
+            lacking = (state.progress.left > 0).any(axis=-1)
+            running, _ = _best(running._replace(scores=jnp.where(lacking, -jnp.inf, running.scores)), self.width)
+        cut_scores = running.scores / self.limit_penalty[:, None]
+        both = _concatenate(state.finished, Hypotheses(running.tokens, cut_scores))
         missing = jnp.concatenate([jnp.isneginf(state.finished.scores), jnp.zeros(cut_scores.shape, jnp.bool_)], axis=1)
         order = jnp.argsort(missing, axis=1, stable=True)[:, : self.results]  # both halves are sorted already
         return Hypotheses(_rows(both.tokens, order), _rows(both.scores, order))

@@ -13,13 +13,14 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wmt_transformer.config import ComputeDtype, Config, DecodeConfig, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
+from wmt_transformer.decode.glossary import Glossary, missing
 from wmt_transformer.decode.lines import Part, Translation
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.decode.sampling import GREEDY
@@ -140,9 +141,10 @@ class Translator:
         max_length: int | None = None,
         sampler: sampling.Sample | None = None,
         seed: int = 1,
+        glossary: Mapping[str, str] | None = None,
     ) -> list[str]:
         """Returns the best translation of a text, or a list of those of several texts; see `n_best` for the options."""
-        request = self.request(1, beam_size, alpha, beta, min_length, max_length, sampler, seed)
+        request = self.request(1, beam_size, alpha, beta, min_length, max_length, sampler, seed, glossary=glossary)
         return [best.text for best, *_ in self._hypotheses(texts, request, prefixes, warn, first_line)]
 
     @one_or_all
@@ -161,6 +163,7 @@ class Translator:
         max_length: int | None = None,
         sampler: sampling.Sample | None = None,
         seed: int = 1,
+        glossary: Mapping[str, str] | None = None,
         alignments: bool = False,
         rule: batched.MakeRule | None = None,
     ) -> list[list[Translation]]:
@@ -184,6 +187,9 @@ class Translator:
           sampler: draws translations at random instead of searching for the best, such as
             `Sample((Temperature(0.8), TopK(40)))` of `decode/sampling.py`; scores are log-probabilities.
           seed: with the text's number, decides what is drawn for it, whatever else is translated.
+          glossary: source terms and what each translation of a sentence with them must contain (see
+            `decode/glossary.py`). Where there is no room for some, `missing` of the translation has them, and `warn` is
+            told.
           alignments: adds word alignments and attention to each translation (see `decode/alignment.py`).
           rule: what outputs must be (see `decode/tree_rules.py`), in place of lengths and prefixes.
 
@@ -194,7 +200,9 @@ class Translator:
         Raises TypeError for what is no text, and UserError for settings out of range or against each other, and for a
         prefix that cannot be met.
         """
-        request = self.request(count, beam_size, alpha, beta, min_length, max_length, sampler, seed, alignments, rule)
+        request = self.request(
+            count, beam_size, alpha, beta, min_length, max_length, sampler, seed, alignments, rule, glossary
+        )
         return self._hypotheses(texts, request, prefixes, warn, first_line)
 
     def decode(self, texts: Sequence[str], request: batched.Request) -> list[list[Translation]]:
@@ -215,14 +223,20 @@ class Translator:
         begun = None if prefixes is None else as_list(prefixes, "prefixes")
         if begun is not None and len(begun) != len(texts):
             raise UserError(f"there are {len(begun)} prefixes for {len(texts)} texts; give one for each")
-        parts, ends = lines.parts_of(self.vocabulary, texts, begun, self.longest, warn or warnings.warn, first_line)
+        warn = warn or warnings.warn
+        parts, ends = lines.parts_of(self.vocabulary, texts, begun, self.longest, warn, first_line)
         for part in parts:
             lines.check_room(part, request.settings, self._positions)
+        if (glossary := request.glossary) is not None:
+            parts = [glossary.constrained(part, self.vocabulary, self._room(part, request)) for part in parts]
         found: list[list[tuple[str, list[Translation]]]] = [[] for _ in texts]
         with self._one_at_a_time:
             outputs = batched.decode(self._models, self._parameters, parts, request)
         for part, hypotheses in zip(parts, outputs, strict=True):
-            found[part.line - first_line].append((part.before, [self._translation(part, one) for one in hypotheses]))
+            translations = [self._translation(part, one) for one in hypotheses]
+            if translations[0].missing:
+                warn(f"line {part.line}: there was no room for {', '.join(translations[0].missing)} of the glossary")
+            found[part.line - first_line].append((part.before, translations))
         return [lines.join(one, end) for one, end in zip(found, ends, strict=True)]
 
     def request(
@@ -237,6 +251,7 @@ class Translator:
         seed: int = 1,
         alignments: bool = False,
         rule: batched.MakeRule | None = None,
+        glossary: Mapping[str, str] | None = None,
     ) -> batched.Request:
         """Returns what is asked for every text alike; see `n_best`, whose options these are.
 
@@ -246,7 +261,7 @@ class Translator:
         given = {name: value for name, value in settings.items() if value is not None}
         decoding: DecodeConfig = dataclasses.replace(self._decode, **given)
         if sampler is not None:
-            _check_sampling(given, seed)
+            _check_sampling(given if glossary is None else {**given, "glossary": glossary}, seed)
             decoding = dataclasses.replace(decoding, beam_size=1, alpha=0.0, beta=0.0)
         most = sys.maxsize if sampler is not None else decoding.beam_size
         if not 1 <= count <= most:
@@ -255,7 +270,8 @@ class Translator:
                 f"{number_of(count, 'translation')} {'was' if count == 1 else 'were'} asked of a beam of "
                 f"{decoding.beam_size}; ask for {advice}"
             )
-        return batched.Request(decoding, count, sampler or GREEDY, seed, alignments, rule, self._positions)
+        terms = None if glossary is None else Glossary(glossary)
+        return batched.Request(decoding, count, sampler or GREEDY, seed, alignments, rule, self._positions, (), terms)
 
     def warm_up(self, texts: int | None = None, request: batched.Request | None = None) -> int:
         """Compiles every program that translating may need, so that no later call waits; returns how many there are.
@@ -307,18 +323,22 @@ class Translator:
     def _parameters(self) -> tuple[Params, ...]:
         return (self.params, *(other.params for other in self._others))
 
+    def _room(self, part: Part, request: batched.Request) -> int:
+        """Returns how many pieces the output of a part has room for, beside its prefix and EOS."""
+        return lines.most_tokens(len(part.source), request.settings, self._positions) - 1 - len(part.prefix)
+
     def _translation(self, part: Part, output: batched.Output) -> Translation:
         # Bytes that the model joins may make a line break; `normalise` keeps it one line.
         text = normalise(self.vocabulary.decode(output.ids))
         if output.weights is None:
-            return Translation(text, output.score)
+            return Translation(text, output.score, missing=missing(text, part.terms))
         links, attention = alignment.of_output(self.vocabulary, part.text, part.first_word, output.ids, output.weights)
-        return Translation(text, output.score, links, (attention,))
+        return Translation(text, output.score, links, (attention,), missing(text, part.terms))
 
 
 def _check_sampling(given: dict[str, Any], seed: int) -> None:
     """Raises UserError for settings of a search, which sampling does not do, and for a seed out of range."""
-    without = {"beam_size": 1, "alpha": 0, "beta": 0}  # these values search for nothing
+    without = {"beam_size": 1, "alpha": 0, "beta": 0, "glossary": None}  # these values search for nothing
     if searching := [name for name, none in without.items() if given.get(name, none) != none]:
         raise UserError(f"sampling draws translations and does not search; leave out the {searching[0]}")
     if not 0 <= seed < 2**32:

@@ -41,6 +41,10 @@ class Part:
     """What its line's translation has before that of this part: nothing, a space or line breaks."""
     draw: int = 0
     """Which of several samples of it this is."""
+    terms: tuple[str, ...] = ()
+    """What a glossary wants its translation to contain, as often as it is here."""
+    required: Sequence[Sequence[int]] = ()
+    """Ids of the terms that its output must contain."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Translation:
     score: float
     alignment: Links | None = None
     attention: tuple[Attention, ...] = dataclasses.field(default=(), compare=False)
+    missing: tuple[str, ...] = ()
+    """Terms of a glossary that there was no room for."""
 
 
 def parts_of(
@@ -194,6 +200,7 @@ def _joined(between: Sequence[str], parts: Sequence[Translation], end: str) -> T
         sum(part.score for part in parts) / len(parts),
         None if parts[0].alignment is None else tuple(sorted(set(links))),
         tuple(attention for part in parts for attention in part.attention),
+        tuple(dict.fromkeys(term for part in parts for term in part.missing)),
     )
 
 

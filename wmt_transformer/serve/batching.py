@@ -6,8 +6,9 @@ turn of a sentence is the number of its request plus its place in it, so that a 
 after it take turns. How a sentence is translated does not depend on its company.
 
 All programs are compiled before the first batch. What n-best lists cost is little, so every sentence has one as long as
-its beam; alignments cost a second pass, in programs of their own. A sentence that fails fails alone, one that nobody
-waits for any more is dropped, and when `most_waiting` wait, a request is refused.
+its beam; alignments cost a second pass, in programs of their own. Terms of a glossary widen the beam, in programs that
+are compiled at the start where the server has a glossary, otherwise when they are first used. A sentence that fails
+fails alone, one that nobody waits for any more is dropped, and when `most_waiting` wait, a request is refused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
+from wmt_transformer.decode import constraints
 from wmt_transformer.decode.batched import Request
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.decode.lines import Translation, round_up
 from wmt_transformer.decode.shapes import full_rows
 from wmt_transformer.serve.directions import Direction, Directions
@@ -36,7 +39,7 @@ SIZES = (1, 4, 16, 32, 64)
 FILLED = 0.75
 """A batch that would fill less of its program's rows leaves some sentences to the next one."""
 AT_ONCE = {False: 64, True: 1}
-"""Sentences in a batch without and with alignments, which few need: these have one program for each length."""
+"""Sentences in a batch without and with alignments or terms, which few need: these have one program for each length."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,11 +54,18 @@ class Waiting:
     """Tokens, EOS included."""
     since: float
     answer: Future[list[Translation]]
+    glossary: Glossary | None = None
+    """With the sentence's terms, None where it has none."""
 
     @property
-    def kind(self) -> tuple[Direction, bool]:
+    def kind(self) -> tuple[Direction, bool, Glossary | None]:
         """What all sentences of a batch have in common."""
-        return self.direction, self.aligned
+        return self.direction, self.aligned, self.glossary
+
+    @property
+    def most(self) -> int:
+        """How many such sentences a batch has at most."""
+        return AT_ONCE[self.aligned or self.glossary is not None]
 
 
 class Batcher:
@@ -122,7 +132,7 @@ class Batcher:
         number, now = next(self._requests), time.monotonic()
         tag = f"{direction.tag} " if direction.tag else ""
         waiting = [
-            Waiting(number + place, direction, one.linked, tag + one.text, one.tokens, now, Future())
+            Waiting(number + place, direction, one.linked, tag + one.text, one.tokens, now, Future(), one.glossary)
             for place, one in enumerate(sentences)
         ]
         with self._changed:
@@ -156,6 +166,9 @@ class Batcher:
         for translator in {id(one.translator): one.translator for one in self._directions}.values():
             for aligned, most in AT_ONCE.items():
                 programs += translator.warm_up(most, self.request(translator, aligned))
+        with_terms = {id(one.translator): one.translator for one in self._directions if one.glossary is not None}
+        for translator, aligned, size in itertools.product(with_terms.values(), AT_ONCE, constraints.SIZES):
+            programs += translator.warm_up(AT_ONCE[True], self.request(translator, aligned).with_terms(size))
         return programs
 
     def _next(self) -> list[Waiting]:
@@ -189,7 +202,7 @@ class Batcher:
         alike = [one for one in self._queue if one.kind == first.kind]
         alike.sort(key=lambda one: (abs(one.length - first.length), one.turn))
         settings = self.request(first.direction.translator, first.aligned).settings
-        most, count = AT_ONCE[first.aligned], 1
+        most, count = first.most, 1
         longest = round_up(first.length)
         while count < min(most, len(alike)):
             longest = max(longest, round_up(alike[count].length))
@@ -203,10 +216,11 @@ class Batcher:
 
     def _translate(self, batch: Sequence[Waiting]) -> None:
         """Answers each sentence of a batch."""
-        translator, aligned = batch[0].direction.translator, batch[0].aligned
+        translator = batch[0].direction.translator
+        request = dataclasses.replace(self.request(translator, batch[0].aligned), glossary=batch[0].glossary)
         began = time.monotonic()
         try:
-            found = translator.decode([one.text for one in batch], self.request(translator, aligned))
+            found = translator.decode([one.text for one in batch], request)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)

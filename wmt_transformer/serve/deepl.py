@@ -1,7 +1,7 @@
 """DeepL's API v2, for its official clients (`server_url`): translate, languages, usage.
 
 Codes are upper-case, and a region that no run has (`EN-US`) is left out. `tag_handling` html and xml translate as html.
-Formality, glossaries and splitting of sentences are taken and change nothing.
+Formality, a glossary's id and splitting of sentences are taken and change nothing.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from babel import Locale, UnknownLocaleError
 
 from wmt_transformer.config import ComputeDtype, UserError
 from wmt_transformer.data.treebanks import corpora as treebanks
+from wmt_transformer.decode import glossary
 from wmt_transformer.decode.generate import Translator
+from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.experiment import is_language_model, run_config
 
 ISO = {"zh": "zh-Hans", "zt": "zh-Hant", "pb": "pt-BR"}
@@ -33,6 +35,8 @@ class Direction:
     """The folders of its runs: several are an ensemble."""
     tag: str = ""
     """What comes before each sentence."""
+    glossary: Glossary | None = None
+    """Terms of every request."""
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target}"
@@ -70,6 +74,23 @@ class Directions:
     def find(self, source: str, target: str) -> Direction | None:
         """Returns the direction from one language to another, None where there is none."""
         return self._all.get((source, target))
+
+
+def with_glossaries(directions: Directions, given: Sequence[str]) -> Directions:
+    """Returns the directions with the glossaries of `SOURCE-TARGET=FILE`, one for a direction.
+
+    Raises UserError for a direction that is not served, and for a file or a term that cannot be used.
+    """
+    found = {f"{one.source}-{one.target}".lower(): one for one in directions}
+    for one in given:
+        pair, _, path = one.partition("=")
+        if pair.lower() not in found or not path:
+            raise UserError(f"--glossary {one}: give DIRECTION=FILE, where the direction is {' or '.join(found)}")
+        direction, terms = found[pair.lower()], glossary.read(path)
+        for term in terms.terms.values():
+            glossary.spelt(direction.translator.vocabulary, term, path)
+        found[pair.lower()] = dataclasses.replace(direction, glossary=terms)
+    return Directions(list(found.values()))
 
 
 def name(code: str, locale: str = "en") -> str:

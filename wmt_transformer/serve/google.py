@@ -24,7 +24,7 @@ async def translate(request: Request) -> Response:
     if len(several) > 1:
         given["q"] = several
     await service.access.admit(request, given, given.get("q"), without_key=403)
-    asked = checked({"source": "auto", "format": "html", **given, "alternatives": 0}, service)
+    asked = checked({"source": "auto", "format": "html", **given, "alternatives": 0, "glossary": None}, service)
     work = service.html(asked.texts, asked.direction) if asked.html else service.plain(asked.texts, asked.direction)
     answers = await answered(request, work)
     found = {"detectedSourceLanguage": asked.detected.language} if asked.detected else {}

@@ -2,18 +2,22 @@
 
 Where LibreTranslate is known to be wrong we are not: an array is one batch, a wrong number is an error 400 and no
 crash, and html stays escaped. Added: `alignments`, which gives the pairs of words, `attention`, which gives the weights
-that they come from, and `repeats`, which flags a translation that repeats itself.
+that they come from, `repeats`, which flags a translation that repeats itself, and `glossary`, terms that must be
+translated so; those that there was no room for are in `missing`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wmt_transformer.decode.alignment import Attention
+from wmt_transformer.decode.glossary import Glossary, parse
+from wmt_transformer.decode.texts import lines_and_breaks
 from wmt_transformer.serve.answering import answered
 from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.detection import Detected
@@ -24,6 +28,8 @@ from wmt_transformer.serve.service import Service
 
 NOTHING = Detected("en", 0.0)
 """What LibreTranslate finds in a text without letters."""
+MOST_CHARACTERS = 200
+"""Of a term in a request's glossary."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Asked:
     alignments: bool
     attention: bool
     detected: Detected | None
+    glossary: Glossary | None
 
 
 async def translate(request: Request) -> Response:
@@ -47,9 +54,10 @@ async def translate(request: Request) -> Response:
     await service.access.admit(request, given, given.get("q"))
     asked = checked(given, service)
     if asked.html:
-        work = service.html(asked.texts, asked.direction)
+        work = service.html(asked.texts, asked.direction, glossary=asked.glossary)
     else:
-        work = service.plain(asked.texts, asked.direction, asked.alternatives, asked.alignments or asked.attention)
+        linked = asked.alignments or asked.attention
+        work = service.plain(asked.texts, asked.direction, asked.alternatives, linked, glossary=asked.glossary)
     answers = await answered(request, work)
 
     def shown(values: list[Any]) -> Any:
@@ -66,6 +74,8 @@ async def translate(request: Request) -> Response:
         reply["attention"] = shown([[_weights(each) for each in one.attention] for one in answers])
     if any(one.repeats for one in answers):
         reply["repeats"] = shown([one.repeats for one in answers])
+    if any(one.missing for one in answers):
+        reply["missing"] = shown([list(one.missing) for one in answers])
     return JSONResponse(reply)
 
 
@@ -100,6 +110,7 @@ def checked(given: dict[str, Any], service: Service) -> Asked:
         _is_true(given.get("alignments")),
         _is_true(given.get("attention")),
         detected,
+        _glossary(given.get("glossary"), service),
     )
 
 
@@ -146,6 +157,23 @@ def _texts(given: Any, service: Service) -> list[str]:
                 400, f"Invalid request: request ({len(text)}) exceeds text limit ({service.limits.characters})"
             )
     return texts
+
+
+def _glossary(given: Any, service: Service) -> Glossary | None:
+    """Returns the terms of a request. Raises Refused for other types and over the limits, UserError for a bad term."""
+    if not given:
+        return None
+    is_lines, most = isinstance(given, str), service.limits.terms
+    if not (is_lines or (isinstance(given, dict) and all(isinstance(target, str) for target in given.values()))):
+        raise Refused(400, "Invalid request: glossary parameter is neither an object of texts nor lines of two columns")
+    rows: Any = lines_and_breaks(given)[0] if is_lines else given
+    if len(rows) > most:
+        raise Refused(400, f"Invalid request: glossary ({len(rows)}) exceeds limit of terms ({most})")
+    found = parse(rows, "glossary") if is_lines else Glossary(rows)
+    longest = max(map(len, itertools.chain(*found.terms.items())), default=0)
+    if longest > MOST_CHARACTERS:
+        raise Refused(400, f"Invalid request: glossary has a term ({longest}) that exceeds limit ({MOST_CHARACTERS})")
+    return found
 
 
 def _as_json(detected: Detected) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue] - it is written in Rust
 
 from wmt_transformer.data.vocabulary import normalise
+from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.decode.lines import split
 from wmt_transformer.decode.texts import lines_and_breaks
 from wmt_transformer.serve.detection import has_letters
@@ -32,6 +33,8 @@ class Sentence(NamedTuple):
     """Where in its text it begins."""
     linked: bool = False
     """Whether its alignment is needed."""
+    glossary: Glossary | None = None
+    """What its terms are translated by, None where it has none."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import itertools
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wmt_transformer.decode.alignment import Attention, Links
+from wmt_transformer.decode.glossary import Glossary
 from wmt_transformer.decode.lines import Translation
 from wmt_transformer.serve import markup
 from wmt_transformer.serve.access import Access
@@ -34,6 +37,8 @@ class Limits:
     """Of one text."""
     texts: int = 128
     """In one array."""
+    terms: int = 1000
+    """In one glossary."""
     seconds: float = 60.0
     """Until an answer."""
 
@@ -50,6 +55,8 @@ class Answer:
     """Of each sentence, where links were asked for."""
     repeats: bool = False
     """Whether it says the same over and over, as models do with what they do not know."""
+    missing: tuple[str, ...] = ()
+    """Terms of the glossary that there was no room for."""
 
 
 class Service:
@@ -87,10 +94,12 @@ class Service:
         alternatives: int = 0,
         linked: bool = False,
         patient: bool = False,
+        glossary: Glossary | None = None,
     ) -> list[Answer]:
         """Returns the translation of each text; without a direction, the texts as they are.
 
         Args:
+          glossary: terms, which count before those of the direction's own.
           patient: many sentences wait outside of the queue until there is room for some of them.
 
         Raises TooLate after the deadline, and what the queue raises.
@@ -99,7 +108,7 @@ class Service:
             return [Answer(text) for text in texts]
         cuts = await asyncio.to_thread(lambda: [cut(text, direction) for text in texts])
         sentences = [one._replace(linked=linked) for each in cuts for one in each.sentences]
-        found = iter(await self._translated(direction, sentences, patient))
+        found = iter(await self._translated(direction, sentences, patient, glossary))
         answers = []
         for text, each in zip(texts, cuts, strict=True):
             lists = list(itertools.islice(found, len(each.sentences)))
@@ -107,10 +116,17 @@ class Service:
             best, *others = dict.fromkeys(every)
             links = _links(text, each, lists) if linked else None
             attention = tuple(one for best_of in lists for one in best_of[0].attention)
-            answers.append(Answer(best, tuple(others[:alternatives]), links, attention, any(map(_repeats, lists))))
+            repeats, missing = any(map(_repeats, lists)), _missing(best_of[0] for best_of in lists)
+            answers.append(Answer(best, tuple(others[:alternatives]), links, attention, repeats, missing))
         return answers
 
-    async def html(self, texts: Sequence[str], direction: Direction | None, patient: bool = False) -> list[Answer]:
+    async def html(
+        self,
+        texts: Sequence[str],
+        direction: Direction | None,
+        patient: bool = False,
+        glossary: Glossary | None = None,
+    ) -> list[Answer]:
         """Returns each page with its text translated; see `plain`."""
         if direction is None:
             return [Answer(text) for text in texts]
@@ -118,15 +134,17 @@ class Service:
         blocks = [part for page in pages for part in page if isinstance(part, markup.Block)]
         cuts = await asyncio.to_thread(lambda: [block.cut(direction) for block in blocks])
         sentences = [one for each in cuts for one in each]
-        found = iter(await self._translated(direction, sentences, patient))
+        found = iter(await self._translated(direction, sentences, patient, glossary))
         for block, each in zip(blocks, cuts, strict=True):
             block.translations = [next(found)[0] for _ in each]
-        return await asyncio.to_thread(lambda: [Answer(markup.joined(page)) for page in pages])
+        return await asyncio.to_thread(lambda: [_as_answer(page) for page in pages])
 
     async def _translated(
-        self, direction: Direction, sentences: Sequence[Sentence], patient: bool
+        self, direction: Direction, sentences: Sequence[Sentence], patient: bool, glossary: Glossary | None
     ) -> list[list[Translation]]:
         """Returns the n-best list of each sentence."""
+        if given := [one for one in (direction.glossary, glossary) if one is not None]:
+            sentences = await asyncio.to_thread(_with_terms, sentences, functools.reduce(operator.or_, given))
         try:
             async with asyncio.timeout(self.limits.seconds):
                 if not patient:
@@ -140,6 +158,21 @@ class Service:
                 return found
         except TimeoutError:
             raise TooLate(self.limits.seconds) from None
+
+
+def _with_terms(sentences: Sequence[Sentence], glossary: Glossary) -> list[Sentence]:
+    """Returns the sentences, those in which terms are with the glossary."""
+    return [one._replace(glossary=glossary if any(glossary.found(one.text)) else None) for one in sentences]
+
+
+def _missing(translations: Iterable[Translation]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(term for one in translations for term in one.missing))
+
+
+def _as_answer(page: Sequence[str | markup.Block]) -> Answer:
+    """Returns the answer of a page whose blocks have their translations."""
+    translations = (one for part in page if isinstance(part, markup.Block) for one in part.translations)
+    return Answer(markup.joined(page), missing=_missing(translations))
 
 
 def _links(text: str, found: Cut, translations: Sequence[Sequence[Translation]]) -> Links:

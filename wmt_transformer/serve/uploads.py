@@ -96,11 +96,12 @@ async def _translated(
     """Returns a file's translation, and the direction; its beginning says which language it is in, if nothing does."""
     document = await asyncio.to_thread(documents.read, data, suffix, str(given.get("target")))
     sample = "\n".join(document.texts)[: service.limits.characters] or "-"
-    direction = checked({**given, "q": sample, "alternatives": 0, "format": "text"}, service).direction
+    asked = checked({**given, "q": sample, "alternatives": 0, "format": "text"}, service)
+    direction = asked.direction
     if direction is None:
         return data, None
     work = service.html if document.html else service.plain
-    answers = await work(document.texts, direction, patient=True)
+    answers = await work(document.texts, direction, patient=True, glossary=asked.glossary)
     return await asyncio.to_thread(document.written, [one.text for one in answers]), direction
 
 
