@@ -11,6 +11,9 @@ The server runs as a process of its own, its clients and offline translation in 
 - `abuse`: one client's times beside a client that sends a byte a second, 10,000 connections that say nothing, and
   bodies of 100 MB.
 - `term`: SIGTERM while 64 clients ask, each request over a connection of its own.
+- `libretranslate`, only where it is asked for: a tenth of the load on LibreTranslate with the same model as its package
+  and on ours, one after the other. LIBRETRANSLATE names its program, in an environment with `pip install libretranslate
+  spacy`; sentences are found by spaCy's rules, as its own splitter would have to be downloaded.
 """
 
 from __future__ import annotations
@@ -26,9 +29,11 @@ import os
 import re
 import resource
 import signal
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -39,6 +44,7 @@ from urllib.request import urlopen
 import httptools
 
 PARTS = ("start", "load", "memory", "abuse", "term")
+PEERS = ("libretranslate",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +68,8 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few requests: does it run?")
     parser.add_argument("--json", metavar="FILE", help="writes the figures there as well")
     options = parser.parse_args()
-    if unknown := set(parts := options.parts.split(",")) - set(PARTS):
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if unknown := set(parts := options.parts.split(",")) - {*PARTS, *PEERS}:
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS + PEERS)}")
     sizes = SMOKE if options.smoke else Sizes()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 3 * sizes.idle)), hard))
@@ -72,7 +78,7 @@ def main() -> None:
     for part in parts:
         print(f"{part} …", file=sys.stderr)
         found = globals()[part](options.workdir, texts, sizes)
-        print("\n".join(f"{part:8}{name:50}{value:>14,.2f}" for name, value in found.items()), flush=True)
+        print("\n".join(f"{part + ' ':9}{name:50}{value:>14,.2f}" for name, value in found.items()), flush=True)
         figures[part] = found
         if options.json:
             Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
@@ -219,7 +225,28 @@ def term(workdir: str, texts: list[str], sizes: Sizes) -> dict[str, float]:
     return {**seen, "exit code": code, "seconds to the end": seconds}
 
 
-# ---- Clients and server
+def libretranslate(workdir: str, texts: list[str], sizes: Sizes) -> dict[str, float]:
+    texts, figures = texts[: max(sizes.sentences // 10, sizes.clients)], {}
+    for name, serving in (("LibreTranslate", peer), ("ours", server)):
+        with serving(workdir) as (port, process):
+            asyncio.run(ask(port, texts[: sizes.clients], sizes.clients))  # it loads and compiles what it needs
+            seconds, found = timed(lambda port=port: asyncio.run(ask(port, texts, sizes.clients)))
+            alone = asyncio.run(ask(port, texts[: sizes.alone], 1))
+            times = sorted(one.seconds for one in found)
+            figures |= {
+                f"{name}: sentences a second": len(texts) / seconds,
+                f"{name}: errors": sum(one.status != 200 for one in found),
+                f"{name}: p50, ms": 1000 * statistics.median(times),
+                f"{name}: p99, ms": 1000 * times[int(0.99 * len(times))],
+                f"{name}: one client alone: median, ms": 1000 * statistics.median(one.seconds for one in alone),
+                f"{name}: resident, MB": resident(process.pid) / 1e6,
+            }
+    return figures | {
+        "ours / LibreTranslate": figures["ours: sentences a second"] / figures["LibreTranslate: sentences a second"]
+    }
+
+
+# ---- Clients and servers
 
 
 @contextlib.contextmanager
@@ -234,6 +261,47 @@ def server(workdir: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+@contextlib.contextmanager
+def peer(workdir: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Yields the port and the process of a LibreTranslate that answers, with the run as its only package."""
+    program = Path(os.environ["LIBRETRANSLATE"])
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        package, cache = Path(folder, "packages", "en_de"), Path(folder, "cache", "argos-translate", "spacy", "senter")
+        for made in (package, cache):
+            made.mkdir(parents=True)
+        (cache / "model").touch()  # it would download another splitter of sentences
+        export = ["-m", "wmt_transformer", "export-ctranslate2", "--workdir", workdir, "--output", package / "model"]
+        subprocess.run([sys.executable, *export], check=True, capture_output=True)
+        (package / "sentencepiece.model").write_bytes((package / "model" / "vocabulary.model").read_bytes())
+        about = {"from_code": "en", "from_name": "English", "to_code": "de", "to_name": "German", "type": "translate"}
+        (package / "metadata.json").write_text(json.dumps({"package_version": "1.0", "argos_version": "1.9", **about}))
+        rules = f"import spacy; spacy.blank('en').to_disk({str(package / 'spacy')!r})"
+        subprocess.run([program.with_name("python"), "-c", rules], check=True)
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        environment = {
+            "ARGOS_PACKAGES_DIR": str(package.parent),
+            "ARGOS_CHUNK_TYPE": "SPACY",
+            "XDG_CACHE_HOME": str(Path(folder, "cache")),
+            "XDG_DATA_HOME": folder,
+            "HOME": folder,
+        }
+        command = [program, "--host", "127.0.0.1", "--port", str(port), "--load-only", "en,de"]
+        with subprocess.Popen(
+            command, cwd=folder, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                while True:
+                    with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{port}/languages"):
+                        break
+                    assert process.poll() is None, "LibreTranslate has ended"
+                    time.sleep(0.5)
+                yield port, process
+            finally:
+                process.terminate()
 
 
 @dataclasses.dataclass(frozen=True)

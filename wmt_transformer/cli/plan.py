@@ -18,7 +18,7 @@ def add(verb: AddVerb) -> None:
         plan, epilog="Any field can be changed, above all --mesh.fsdp 4, --train.accumulation 2.", overridable=True
     )
     sub.add_argument("config", metavar="CONFIG", help="name of a shipped config, or path of a config file")
-    sub.add_argument("--topology", required=True, metavar="T", help="v5e:4x4, v5p:2x2x2, h100:8, h100:2x8, …")
+    sub.add_argument("--topology", required=True, metavar="T", help="v5e:2x4, v5p:2x2x2, h100:8, h100:2x8, …")
     sub.add_argument("--price-per-chip-hour", type=float, metavar="P", help="for the cost, in any currency")
     sub.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -6,6 +6,7 @@ when every program is compiled. SIGTERM closes the door, answers what was accept
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -24,6 +25,10 @@ from wmt_transformer.messages import number_of
 from wmt_transformer.serve import app
 from wmt_transformer.serve.metrics import Metrics
 from wmt_transformer.serve.service import Limits, Service
+
+# What a client needs at most, on a busy machine, from being connected to having sent its request.
+_SECONDS_TO_ACCEPT = 0.2
+_SECONDS_TO_READ = 0.5
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -58,7 +63,7 @@ def serve(
     for one in service.directions:
         say(f"{one}: {' + '.join(one.runs)}")
     say(f"devices: {', '.join(str(device) for device in jax.local_devices())}; {address}, warming up")
-    server = uvicorn.Server(config(app.build(service, metrics, origins, say), limits))
+    server = _Server(config(app.build(service, metrics, origins, say), limits))
 
     def ready(programs: int) -> None:
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -80,6 +85,23 @@ def serve(
     if not batcher.ready.is_set():
         os._exit(0)  # asked to end while a program compiles, which cannot be stopped; nothing was accepted
     batcher.stop()
+
+
+class _Server(uvicorn.Server):
+    """Ends in order: whoever is connected when the signal comes is answered.
+
+    A port that closes resets the connections that the kernel holds for it, and uvicorn closes those of which it has read
+    no request yet. So the kernel is asked to hold no more of them, then what it held is accepted and read.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in sockets or []:
+            listening.listen(0)
+        await asyncio.sleep(_SECONDS_TO_ACCEPT)
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_SECONDS_TO_READ)
+        await super().shutdown(sockets)
 
 
 def config(application: ASGIApp, limits: Limits) -> uvicorn.Config:
