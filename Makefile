@@ -4,10 +4,12 @@
 BIN := .venv/bin
 # What the tests install: `make test EXTRAS=test,interop` compares with torch, transformers and CTranslate2 as well.
 EXTRAS ?= test
-# Files that `make test-newest` runs, all of them by default.
+# Files that `make test-newest` runs, all of them by default; `make ci` those of the model, its training and decoding.
 TESTS ?=
+CORE := $(patsubst %,tests/test_%.py,attention batches beam config dense executables generate golden info language_model \
+  loss metrics optimizer sampling settings sharding step transformer vocabulary)
 
-.PHONY: help quickstart test test-all test-newest lint format docs linkcheck dist ci clean
+.PHONY: help quickstart test test-all test-newest lint style types format docs linkcheck dist ci clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -16,10 +18,10 @@ quickstart: .venv/.installed  ## Install, then train a translator on the built-i
 	$(BIN)/wmt-transformer quickstart
 
 test: .venv/.installed-test  ## Install, then run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: .venv/.installed-test  ## Install, then run the tests, slow ones included
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "slow or not slow"
 
 test-newest:  ## Run the tests with the newest JAX, on Python 3.13 or 3.12; skipped where there is neither
 	@if [ -z "$(NEWEST)" ]; then \
@@ -32,12 +34,16 @@ test-newest:  ## Run the tests with the newest JAX, on Python 3.13 or 3.12; skip
 test-with-newest:  # in an environment made anew, as what is newest changes
 	"$(NEWEST)" -m venv --clear .venv-newest
 	$(call install,.venv-newest,.[test])
-	.venv-newest/bin/python -m pytest -n auto --dist loadfile $(TESTS)
+	.venv-newest/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
-lint: .venv/.installed-test  ## Check style, spelling and types
+lint: style types  ## Check style, spelling and types
+
+style: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+
+types: .venv/.installed-test
 	$(BIN)/pyright
 
 format: .venv/.installed-test  ## Mend style
@@ -59,7 +65,12 @@ dist: .venv/.installed-test  ## Build the source distribution and the wheel into
 	rm -rf dist
 	mkdir dist && $(BIN)/python -c "import hatchling.build as b; b.build_sdist('dist'); b.build_wheel('dist')"
 
-ci: lint test docs  ## What .ci/run does
+# Types and pages take a core each, so they share the time, when all that they need is installed.
+ci: .venv/.installed-test .venv/.installed-docs  ## What .ci/run does
+	$(MAKE) --no-print-directory style
+	$(MAKE) --no-print-directory -j 2 types docs
+	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test-newest TESTS="$(CORE)"
 
 clean:  ## Remove the virtual environments and caches; runs/ stays
 	rm -rf .venv .venv-newest dist build docs/_build docs/*/reference docs/*/project docs/*/notebooks .pytest_cache .ruff_cache .hypothesis

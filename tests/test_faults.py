@@ -126,6 +126,7 @@ def test_a_full_disk_at_a_checkpoint_is_one_line_and_keeps_the_checkpoints(toy, 
     assert checkpoint.steps(workdir) == [3]
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_half_way_keeps_the_checkpoints(toy, tmp_path):
     """With a limit on the size of files that the second checkpoint cannot meet."""
     workdir = tmp_path / "w"

@@ -141,6 +141,7 @@ def test_a_damaged_archive_is_named_and_nothing_is_left_of_it(fetched, tmp_path)
     assert [path.name for path in (tmp_path / "cache" / "iwslt14").iterdir()] == ["de-en.tgz"]
 
 
+@pytest.mark.slow
 def test_the_config_has_fairseqs_size_and_learning_rate_and_its_run_begins(tmp_path):
     import wmt_transformer as wt
 

@@ -65,6 +65,7 @@ def test_text_is_prepared_as_documents_of_lossless_tokens(text):
     assert prepared.statistics["dev_bytes"] == sum(map(len, prepared.dev_text))  # ASCII
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_bit_for_bit_also_with_accumulation(text, tmp_path):
     options = ("--train.accumulation", "2", "--data.batch_multiple", "2")
     assert run("train", text / "text.py", "--workdir", tmp_path / "whole", *options) == 0

@@ -59,7 +59,7 @@ def test_trained_parameters_are_counted_by_hand():
     assert parameters.count(params, ["target_embedding/table"]) == (total - 23 * 16, total)
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_frozen_parameters_stay_have_no_moments_and_do_not_count_in_the_norm(accumulation):
     model, _ = fakes.tiny_model(num_layers=1, dropout=0.0)
     mesh = make_mesh(MeshConfig())

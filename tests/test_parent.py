@@ -62,6 +62,7 @@ def test_a_child_begins_with_the_parents_weights_and_vocabulary_and_its_own_sett
     )
 
 
+@pytest.mark.slow
 def test_a_child_that_was_stopped_goes_on_without_its_parent_as_one_that_was_not(
     toy, copy, other, tmp_path, monkeypatch, capsys
 ):

@@ -37,7 +37,7 @@ def after(step) -> tuple:
     return tuple(map(np.asarray, jax.tree.leaves(state)))
 
 
-@pytest.mark.parametrize("cores", [2, 16])
+@pytest.mark.parametrize("cores", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_programs_compute_what_the_step_does_bit_for_bit(cores, monkeypatch):
     monkeypatch.setattr(platform, "usable_cores", lambda: cores)
     with jax.set_mesh(MESH):
@@ -75,6 +75,7 @@ def test_programs_that_the_cache_has_are_counted():
     assert found[1] == 1
 
 
+@pytest.mark.slow
 def test_what_is_not_compiled_when_a_run_ends_is_left_out(monkeypatch):
     monkeypatch.setattr(platform, "usable_cores", lambda: 8)
     many = [Shape(2, 4, length) for length in range(2, 40)]

@@ -100,6 +100,7 @@ def test_another_end_is_refused_where_the_schedule_depends_on_it(toy, whole, cap
     assert "train.steps: 12 there, 20 here" in said
 
 
+@pytest.mark.slow
 def test_a_run_of_epochs_ends_after_as_many_passes_and_goes_on_to_more(toy, tmp_path, capsys):
     workdir = tmp_path / "w"
     few = ["--train.evaluate_pairs", 0, "--train.evaluate_every", 1000, "--train.checkpoint_every", 1000]

@@ -191,6 +191,7 @@ def test_a_language_model_takes_over_the_vocabulary_of_another(tmp_path: Path):
     assert len(vocabularies) == 1 and second.vocabulary.decode(second.train.tokens).startswith(TEXTS[0])
 
 
+@pytest.mark.slow
 def test_a_run_trains_with_a_vocabulary_that_exists_and_goes_on_without_it(
     config: Path,  # noqa: F811
     tmp_path: Path,

@@ -163,13 +163,13 @@ def _glossary(given: Any, service: Service) -> Glossary | None:
     """Returns the terms of a request. Raises Refused for other types and over the limits, UserError for a bad term."""
     if not given:
         return None
-    is_lines, most = isinstance(given, str), service.limits.terms
-    if not (is_lines or (isinstance(given, dict) and all(isinstance(target, str) for target in given.values()))):
+    most = service.limits.terms
+    if not (is_text(given) or (isinstance(given, dict) and all(map(is_text, itertools.chain(*given.items()))))):
         raise Refused(400, "Invalid request: glossary parameter is neither an object of texts nor lines of two columns")
-    rows: Any = lines_and_breaks(given)[0] if is_lines else given
+    rows: Any = lines_and_breaks(given)[0] if isinstance(given, str) else given
     if len(rows) > most:
         raise Refused(400, f"Invalid request: glossary ({len(rows)}) exceeds limit of terms ({most})")
-    found = parse(rows, "glossary") if is_lines else Glossary(rows)
+    found = parse(rows, "glossary") if isinstance(rows, list) else Glossary(rows)
     longest = max(map(len, itertools.chain(*found.terms.items())), default=0)
     if longest > MOST_CHARACTERS:
         raise Refused(400, f"Invalid request: glossary has a term ({longest}) that exceeds limit ({MOST_CHARACTERS})")

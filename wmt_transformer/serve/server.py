@@ -90,8 +90,8 @@ def serve(
 class _Server(uvicorn.Server):
     """Ends in order: whoever is connected when the signal comes is answered.
 
-    A port that closes resets the connections that the kernel holds for it, and uvicorn closes those of which it has read
-    no request yet. So the kernel is asked to hold no more of them, then what it held is accepted and read.
+    A port that closes resets the connections that the kernel holds for it, and uvicorn closes those of which it has
+    read no request yet. So the kernel is asked to hold no more of them, then what it held is accepted and read.
     """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
