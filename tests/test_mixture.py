@@ -195,7 +195,7 @@ def test_one_corpus_of_weight_one_is_as_without_weights(data: DataConfig, tmp_pa
         ({"train_weights": (0.0, 0.0, 0.0)}, "train_weights are all 0"),
         ({"train_weights": (1.0, 2.0)}, "train_weights has 2 values for 3 corpora"),
         ({"train_weights": (0.001, 0.001, 0.0)}, "train_weights leave nothing of 84"),
-        ({"tags": (">>de<<",)}, "tags has 1 values for 3 corpora"),
+        ({"tags": (">>de<<",)}, "tags has 1 value for 3 corpora"),
         ({"tags": ("a b", "", "")}, "a tag is one word"),
         ({"more_corpora": ("files=more.tsv", "?")}, "has '[?]'; a corpus is NAME, NAME=FOLDER"),
         ({"more_corpora": ("files=more.tsv", "shakespeare")}, "shakespeare is no corpus of pairs"),

@@ -12,6 +12,7 @@ import re
 
 from wmt_transformer.config import DataConfig, UserError
 from wmt_transformer.data.vocabulary import normalise
+from wmt_transformer.messages import number_of
 
 _FORM = re.compile(
     r"(?P<corpus>hf:[^:=@]+(:[^:=@]+)?(@[^:=@]+)?|mtdata:[^:=]+|\w+)"
@@ -39,8 +40,9 @@ def members(data: DataConfig) -> list[DataConfig]:
     for name, values in (("tags", data.tags), ("train_weights", () if treebank else data.train_weights)):
         if values and len(values) != len(found):
             raise UserError(
-                f"data.{name} has {len(values)} values for {len(found)} corpora: give one for {data.corpus}, then one "
-                "for each of data.more_corpora"
+                f"data.{name} has {number_of(len(values), 'value')} for {len(found)} "
+                f"{'corpus' if len(found) == 1 else 'corpora'}: give one for {data.corpus}, then one for each of "
+                "data.more_corpora"
             )
     if data.train_weights and not sum(data.train_weights):
         raise UserError("data.train_weights are all 0: nothing is left to train on; one at least is above 0")
