@@ -6,8 +6,8 @@ BIN := .venv/bin
 EXTRAS ?= test
 # Files that `make test-newest` runs, all of them by default; `make ci` those of the model, its training and decoding.
 TESTS ?=
-CORE := $(patsubst %,tests/test_%.py,attention batches beam config dense executables generate golden info language_model \
-  loss metrics optimizer sampling settings sharding step transformer vocabulary)
+CORE := $(patsubst %,tests/test_%.py,attention batches beam config executables generate golden language_model loss \
+  metrics optimizer sampling settings sharding transformer vocabulary)
 
 .PHONY: help quickstart test test-all test-newest lint style types format docs linkcheck dist ci clean
 

@@ -1,6 +1,8 @@
 """Running commands in a test, and the config of a toy run that several files of tests start from."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -70,3 +72,10 @@ def params_of(workdir: Path, which: str | int):
 
 def assert_same(one, other) -> None:
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def without_checksums(workdir: Path, **changes: Any) -> None:
+    """Changes the manifest of a run's data, and drops its checksums, as those of earlier versions had none."""
+    path = workdir / "data" / "manifest.json"
+    manifest = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in manifest.items() if name not in ("check", "checksums")}))

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from commands import assert_same, params_of, refused, run
+from commands import assert_same, params_of, refused, run, without_checksums
 
 from wmt_transformer import checkpoint
 
@@ -121,9 +121,7 @@ def test_two_files_are_scored_without_a_word_of_the_paper(toy, tmp_path, capsys)
 def test_evaluate_takes_the_split_that_a_corpus_has(toy, copy, capsys):
     for side in ("en", "de"):
         (copy / "data" / f"test.{side}").write_text("")
-    manifest = json.loads((copy / "data" / "manifest.json").read_text())
-    without = {name: value for name, value in manifest.items() if name not in ("check", "checksums")}
-    (copy / "data" / "manifest.json").write_text(json.dumps(without))
+    without_checksums(copy)
     assert run("evaluate", "--workdir", copy, "--json") == 0
     assert json.loads(capsys.readouterr().out)["split"] == "dev"
     assert "has no test split; it has dev: give --split dev" in refused(
@@ -263,6 +261,7 @@ def test_a_run_says_what_it_does_before_its_first_report_and_where_its_trace_is(
     assert not any(line.startswith("note:") for line in lines)  # the batch of the paper is that of its family
 
 
+@pytest.mark.slow
 def test_a_run_of_the_papers_family_is_told_that_its_batch_is_not_the_papers(toy, tmp_path, capsys):
     workdir = tmp_path / "w"
     assert run("train", toy / "toy.py", "--workdir", workdir, "--family", "paper", "--train.steps", 4) == 0

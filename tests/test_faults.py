@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from commands import ROOT, assert_same, params_of, refused, run
+from commands import ROOT, assert_same, params_of, refused, run, without_checksums
 
 from wmt_transformer import checkpoint, checkpoint_records
 from wmt_transformer.train import start as start_of_run
@@ -230,6 +230,7 @@ def raise_at(step: int, last: int) -> None:
 def test_another_vocabulary_under_a_run_is_refused_by_name_everywhere(toy, copy, tmp_path, capsys):
     assert run("prepare", toy / "toy.py", "--workdir", tmp_path / "w", "--data.vocabulary_model", "unigram") == 0
     shutil.copy(tmp_path / "w" / "data" / "vocabulary.model", copy / "data" / "vocabulary.model")
+    without_checksums(copy)  # by which it would be named as damaged
     for command in (
         ("train", toy / "toy.py", "--workdir", copy),
         ("translate", "--workdir", copy, "red cat"),

@@ -61,6 +61,7 @@ def test_with_few_cores_a_program_is_compiled_when_a_step_needs_it(monkeypatch):
     assert programs.so_far().programs == 1
 
 
+@pytest.mark.slow
 def test_programs_that_the_cache_has_are_counted():
     with jax.set_mesh(MESH):
         step, state = make_train_step(MODEL, UPDATE, SETTINGS, MESH), initial_state(MODEL, UPDATE, MESH, 1)

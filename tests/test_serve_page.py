@@ -156,7 +156,7 @@ def test_a_file_is_translated_and_fetched(page, server: Running, tmp_path: Path)
 
 
 def test_text_from_right_to_left_is_written_so(page, server: Running, monkeypatch: pytest.MonkeyPatch):
-    async def arabic(texts, *rest) -> list[Answer]:
+    async def arabic(texts, *rest, **options) -> list[Answer]:
         return [Answer("\u0643\u0644\u0628 \u0635\u063a\u064a\u0631", ("Hund",), ((0, 0), (1, 1)))]
 
     monkeypatch.setattr(server.service, "plain", arabic)

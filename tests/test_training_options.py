@@ -51,6 +51,7 @@ def whole(toy, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_every_option_ends_as_one_that_was_not(toy, whole, tmp_path, monkeypatch):
     workdir = tmp_path / "w"
     for step in (2, 7):
