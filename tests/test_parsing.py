@@ -237,7 +237,7 @@ def test_every_line_agrees_with_evalb_on_invented_trees(evalb: Path, tmp_path: P
     [
         ("wsj_sample_test.mrg.gz", "traces, functions, an unlabelled top bracket", 518),
         ("craft_train.trees.gz", "one a line", 700),
-        ("masc_train.trees.gz", "one a line", 300),
+        ("masc_train.trees.gz", "one a line", 400),
     ],
 )
 def test_every_line_agrees_with_evalb_on_perturbed_treebanks(
@@ -251,7 +251,7 @@ def test_every_line_agrees_with_evalb_on_perturbed_treebanks(
         pairs = gold_and_parses(itertools.islice(golds, count), random.Random(2))
     assert len(pairs) > 0.95 * count
     scores = assert_agree(evalb, tmp_path, pairs, max_length=25)
-    assert 50 < scores.f1 < 95 and scores.errors > 10 and scores.skipped > 2 and 0 < scores.exact_match < 90
+    assert 50 < scores.f1 < 95 and scores.errors > 10 and scores.skipped > 3 and 0 < scores.exact_match < 90
 
 
 # ---- The verb
