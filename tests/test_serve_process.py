@@ -1,5 +1,7 @@
 """`serve` as a process: what it says at the start, SIGTERM while it translates, and mistakes, which are one line."""
 
+import asyncio
+import contextlib
 import json
 import os
 import re
@@ -13,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, refused, run
+
+from wmt_transformer.serve import server
+from wmt_transformer.serve.service import Limits
 
 LINES = 60
 TEXT = "\n".join(f"the old cat sees {'a big ' * (line % 4)}dog" for line in range(LINES))
@@ -102,3 +107,33 @@ def test_a_missing_package_is_named():
 def test_help_lists_it(capsys):
     assert run("serve", "--help") == 0
     assert "--workdir WORKDIR" in capsys.readouterr().out
+
+
+def test_a_client_that_is_connected_when_the_server_ends_is_answered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "_SECONDS_TO_READ", 1.0)
+
+    async def hello(scope, receive, send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": b"hello"})
+
+    async def answer() -> bytes:
+        listening = server.bound("127.0.0.1", 0)
+        port = listening.getsockname()[1]
+        settings = server.config(hello, Limits())
+        settings.lifespan = "off"
+        ending = server.Server(settings)
+        serving = asyncio.create_task(ending.serve(sockets=[listening]))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        ending.should_exit = True
+        while listening.fileno() >= 0:  # until the port is closed
+            await asyncio.sleep(0.01)
+        found = b""
+        with contextlib.suppress(OSError):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            found = await reader.read()
+        writer.close()
+        await serving
+        return found
+
+    assert b"hello" in asyncio.run(answer())

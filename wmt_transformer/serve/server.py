@@ -63,7 +63,7 @@ def serve(
     for one in service.directions:
         say(f"{one}: {' + '.join(one.runs)}")
     say(f"devices: {', '.join(str(device) for device in jax.local_devices())}; {address}, warming up")
-    server = _Server(config(app.build(service, metrics, origins, say), limits))
+    server = Server(config(app.build(service, metrics, origins, say), limits))
 
     def ready(programs: int) -> None:
         megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -87,7 +87,7 @@ def serve(
     batcher.stop()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Ends in order: whoever is connected when the signal comes is answered.
 
     A port that closes resets the connections that the kernel holds for it, and uvicorn closes those of which it has
