@@ -124,7 +124,7 @@ class Constraints(NamedTuple):
         return jnp.where(again, nothing, pieces)
 
     def _like(self, of_terms: Array, axes: int) -> Array:
-        """Returns an array `[batch, …]` of the terms with ones after its batch, to meet hypotheses of so many axes."""
+        """Returns an array of the terms, `[batch, …]`, with axes of length 1 after the batch: it broadcasts over hypotheses."""
         return of_terms.reshape(len(of_terms), *[1] * (axes - 1), *of_terms.shape[1:])
 
 

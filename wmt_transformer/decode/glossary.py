@@ -1,6 +1,6 @@
 """Glossaries: how terms of the source must be translated.
 
-A source term is found where it stands as whole words, with its letters' case: no letter, digit or mark may touch it.
+A source term is found only as whole words, in the same case: no letter, digit or mark stands right before or after it.
 In scripts without spaces every place is the edge of a word. Where several terms begin at one place, the longest counts,
 and what is part of a found term belongs to no other. Each occurrence asks for its translation once, letter by letter;
 what follows the translation is the model's, which may add an ending. How the search meets this: `constraints.py`.
