@@ -124,7 +124,7 @@ class Constraints(NamedTuple):
         return jnp.where(again, nothing, pieces)
 
     def _like(self, of_terms: Array, axes: int) -> Array:
-        """Returns an array of the terms with axes of length 1 after its batch, so that it broadcasts over hypotheses."""
+        """Returns an array of the terms with axes of length 1 after its batch: it broadcasts over hypotheses."""
         return of_terms.reshape(len(of_terms), *[1] * (axes - 1), *of_terms.shape[1:])
 
 
