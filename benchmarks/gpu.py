@@ -1,5 +1,6 @@
 """Measures the project on one NVIDIA card: is it right there, how fast beside PyTorch and transformers, what it learns.
 
+    python benchmarks/gpu.py --smoke                                      all of it tiny, on a CPU
     python benchmarks/gpu.py prepare --data FOLDER --output PREPARED      on a machine with the corpora
     python benchmarks/gpu.py speed --data PREPARED --output RESULTS       on the card
     python benchmarks/gpu.py train --data PREPARED --output RESULTS       on the card
@@ -8,7 +9,7 @@
 `speed` and `train` each end within --budget seconds. Their parts come in order of worth, each in a process of its own,
 because JAX and PyTorch take a card's memory and keep it, and with a time limit of its own. What a part has found is in
 RESULTS/speed.json or train.json at once, so that a call that is cut short leaves its figures; what did not fit says so.
-`--smoke` does all of it tiny, on a CPU. Beside the package it needs JAX, Flax, optax, NumPy, SentencePiece and
+Each call has `--smoke` too. Beside the package it needs JAX, Flax, optax, NumPy, SentencePiece and
 sacreBLEU; PyTorch, transformers and sacremoses where they are compared with.
 """
 
@@ -263,9 +264,29 @@ def run_here(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def smoke() -> int:
+    """Makes up a corpus and runs both calls on it, tiny, on a CPU; returns 1 where a part failed."""
+    import gpu_corpus
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        gpu_corpus.make(None, folder / "prepared", True)
+        same = {
+            "data": folder / "prepared",
+            "output": folder / "results",
+            "budget": 1880.0,
+            "parts": None,
+            "smoke": True,
+        }
+        return max(call(argparse.Namespace(call=name, **same)) for name in ("speed", "train"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    calls = parser.add_subparsers(dest="call", required=True)
+    parser.add_argument(
+        "--smoke", action="store_true", dest="tiny", help="make up a corpus and run both calls, tiny, on a CPU"
+    )
+    calls = parser.add_subparsers(dest="call")
     for name in ("speed", "train"):
         sub = calls.add_parser(name)
         sub.add_argument("--data", type=Path, required=True, help="what `prepare` made")
@@ -285,7 +306,11 @@ def main() -> None:
     sub.add_argument("--data", type=Path, required=True, help="what `prepare` made")
     sub.add_argument("--workdir", type=Path, required=True)
     options = parser.parse_args()
-    if options.call == "prepare":
+    if options.tiny == (options.call is not None):
+        parser.error(f"give --smoke alone, or one of {', '.join(calls.choices)}, which have their own")
+    if options.tiny:
+        sys.exit(smoke())
+    elif options.call == "prepare":
         import gpu_corpus
 
         gpu_corpus.make(options.data, options.output, options.smoke or options.data is None)

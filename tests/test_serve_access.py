@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import deepl
@@ -49,6 +50,16 @@ def test_a_file_of_keys_has_no_key_in_it(keys: Path, key: str):
     # Who is struck out is refused from then on.
     keys.write_text("".join(text.splitlines(keepends=True)[:1]))
     assert [known.name(one) for one in (key, other)] == ["Ada's phone", None]
+
+
+def test_keys_that_are_made_at_the_same_time_are_all_kept(tmp_path: Path):
+    path = tmp_path / "keys"
+    path.write_text(f"{'0' * 64} nobody")  # a line without an end
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: access.new_key(path, f"user {number}"), range(200)))
+    known = Keys(path)
+    assert [known.name(key) for key in made] == [f"user {number}" for number in range(200)]
+    assert known._known[0] == ("0" * 64, "nobody") and len(known._known) == 201
 
 
 def test_a_key_passes_wherever_a_client_writes_it(server: Running, key: str):

@@ -210,3 +210,12 @@ def test_a_page_of_another_site_may_ask(server: Running, browser):
         found = browser.execute_async_script(script.replace("URL", repr(server.url)))
         site.shutdown()
     assert found == server.translate("Hund")
+
+
+def test_terms_of_the_glossary_without_room_are_named(page, server: Running, monkeypatch: pytest.MonkeyPatch):
+    async def short(texts, *rest, **options) -> list[Answer]:
+        return [Answer("dog", missing=("garden bench", "lake"))]
+
+    monkeypatch.setattr(server.service, "plain", short)
+    type_in(page, SOURCE)
+    wait(lambda: text_of(page, "#status") == "No room for terms of the glossary: garden bench, lake")

@@ -116,6 +116,15 @@ def whole_file(path: str | os.PathLike[str] | None) -> Iterator[IO[str]]:
                 text.detach()
 
 
+def append_line(path: str | os.PathLike[str], line: str) -> None:
+    """Adds a line to a UTF-8 file, which need not exist, in one piece: nothing that others add meanwhile is lost."""
+    with _explained(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b", buffering=0) as file:
+            ended = not file.tell() or (file.seek(-1, os.SEEK_END), file.read())[1] == b"\n"
+            file.write(f"{'' if ended else chr(10)}{line}\n".encode())
+
+
 def _open_special(path: str) -> int | None:
     """Returns a descriptor to write into a pipe, a device or what this process has open; None for any other path.
 

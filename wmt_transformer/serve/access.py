@@ -25,7 +25,7 @@ from limits.storage import storage_from_string
 from starlette.requests import Request
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import whole_file
+from wmt_transformer.files import append_line
 from wmt_transformer.reading import read_lines
 from wmt_transformer.serve.failures import Refused
 
@@ -68,16 +68,19 @@ def new_key(path: Path, name: str) -> str:
     """Adds a key to a file, which need not exist, and returns the key: it is nowhere else."""
     if not name.strip() or len(name.splitlines()) != 1:
         raise UserError(f"the name of a key is one line, and this is {name!r}; say whose key it is")
-    known, key = _entries(path) if path.exists() else [], secrets.token_urlsafe(32)
-    with whole_file(path) as out:
-        out.writelines(f"{digest} {one}\n" for digest, one in [*known, (_digest(key), name.strip())])
+    if path.exists():
+        _entries(path)  # are they keys?
+    key = secrets.token_urlsafe(32)
+    append_line(path, f"{_digest(key)} {name.strip()}")
     return key
 
 
 def _entries(path: Path) -> list[tuple[str, str]]:
-    """Returns the hash and the name of each key."""
+    """Returns the hash and the name of each key; empty lines are none."""
     found = []
     for number, line in enumerate(read_lines(path), 1):
+        if not line:
+            continue
         entry = LINE.fullmatch(line)
         if not entry:
             raise UserError(f"{path}, line {number}: a key's line is its hash and its name; make keys with --new-key")

@@ -125,6 +125,7 @@ function show(found) {
   at("attention").replaceChildren(...(found.attention ?? []).map(table));
   const seen = found.detectedLanguage;
   if (found.repeats) say(words().repeats, true);
+  else if (found.missing) say(`${words().missing} ${found.missing.join(", ")}`, true);
   else say(seen ? `${words().found} ${named(seen.language)} (${Math.round(seen.confidence)} %)` : "");
 }
 
