@@ -1,11 +1,15 @@
-"""Measures how the cost of training and decoding grows: one page of curves with fitted exponents.
+"""Measures how the cost of training, decoding and preparing grows: one page of curves with fitted exponents.
 
-    python benchmarks/growth.py [--curves rows,length,…] [--json]
+    python benchmarks/growth.py [--curves rows,length,…] [--most-pairs N] [--json]
 
-A small model (128/256/4, one layer on each side, vocabulary 8,000, float32) is varied in one thing at a time. Time is
-the processor's, on one core, the least of several runs. Memory is what the compiler reserves for a training step
-beside parameters, moments and the batch. Under each curve stands the exponent p of x^p that fits its last three points
-best: 1 is linear. The page is written to benchmarks/growth.png, and every point to benchmarks/results/growth.json.
+The paper's base model (512/2048/8, 6 + 6 layers, vocabulary 37,000, float32) is varied in one thing at a time. Time is
+the processor's, on one core, the least of two runs or more. Memory is what the compiler reserves for a training step
+beside parameters, moments and the batch. Devices are simulated: the step is compiled for so many, and what each of them
+sends is counted. Corpora are made up: words by Zipf's law, one in a hundred never seen before; `prepare` of a corpus
+is timed with all of its processes, its memory is the largest process's, its disk is the finished folder. Under each
+curve stands the exponent p of x^p that fits its last three points best: 1 is linear. The page is written to
+benchmarks/growth.png, and every point to benchmarks/results/growth.json; curves that were not
+asked for stay as they are.
 
 Decoding with a cache does the same work for every position but for attention to those before it: n steps cost
 a n + b n², with b so small here that the exponent stays near 1. Without a cache it would be two or more.
@@ -17,24 +21,28 @@ import argparse
 import dataclasses
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core, before anything starts threads
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+DEVICES = 8
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
 
 import numpy as np  # noqa: E402
 
 from wmt_transformer.config import DecodeConfig, MeshConfig, ModelConfig, TrainConfig  # noqa: E402
 from wmt_transformer.data.batches import Batch  # noqa: E402
+from wmt_transformer.data.shapes import Shape  # noqa: E402
+from wmt_transformer.experiment import load_config  # noqa: E402
 from wmt_transformer.special_tokens import EOS  # noqa: E402
 
-SMALL = ModelConfig(
-    vocabulary_size=8000, num_layers=1, d_model=128, d_ff=256, num_heads=4, d_k=32, d_v=32, compute_dtype="float32"
-)
+BASE = ModelConfig(compute_dtype="float32")
 HERE = Path(__file__).resolve().parent
 
 
@@ -45,17 +53,21 @@ class Curve:
     title: str
     values: tuple[int, ...]
     measure: Callable[[int], dict[str, float]]
+    shown: tuple[str, ...] = ("seconds",)
+    """Quantities that have a plot."""
 
 
-def train_step(model: ModelConfig = SMALL, rows: int = 32, length: int = 32) -> dict[str, float]:
+def train_step(model: ModelConfig = BASE, rows: int = 32, length: int = 32) -> dict[str, float]:
     """Returns seconds and bytes of memory of one training step."""
+    import jax
+
     from wmt_transformer.model.transformer import Transformer
     from wmt_transformer.train.optimizer import optimizer
     from wmt_transformer.train.sharding import make_mesh, place_batch
     from wmt_transformer.train.state import initial_state
     from wmt_transformer.train.step import make_train_step
 
-    transformer, mesh, settings = Transformer(model), make_mesh(MeshConfig()), TrainConfig()
+    transformer, mesh, settings = Transformer(model), make_mesh(MeshConfig(), jax.devices()[:1]), TrainConfig()
     update = optimizer(settings, model.d_model)
     state: Any = initial_state(transformer, update, mesh, seed=1)
     batch = place_batch(Batch(*random_tokens((2, rows, length), model.vocabulary_size)), mesh)
@@ -78,17 +90,63 @@ def decode(rows: int = 8, beam_size: int = 4, length: int = 32) -> dict[str, flo
     from wmt_transformer.decode.lines import Part
     from wmt_transformer.model.transformer import Transformer
 
-    sources = random_tokens((rows, 16), SMALL.vocabulary_size).tolist()
-    params = jax.jit(Transformer(SMALL).init)(jax.random.key(1), *[np.ones((1, 1), np.int32)] * 2)["params"]
+    sources = random_tokens((rows, 16), BASE.vocabulary_size).tolist()
+    params = jax.jit(Transformer(BASE).init)(jax.random.key(1), *[np.ones((1, 1), np.int32)] * 2)["params"]
     parts = [Part(line, 0, "", source, [], 0) for line, source in enumerate(sources, 1)]
     settings = DecodeConfig(beam_size=beam_size, extra_length=length - 16)
 
     def once() -> None:
-        outputs = batched.decode((SMALL,), (params,), parts, batched.Request(settings))
+        outputs = batched.decode((BASE,), (params,), parts, batched.Request(settings))
         assert {len(output.ids) for [output] in outputs} == {length}  # random weights never end by themselves
 
     once()  # compiles
     return {"seconds": least(once)}
+
+
+def train_on(devices: int) -> dict[str, float]:
+    """Returns the bytes that each device sends in a training step of 64 rows of 32, and those of its temporaries."""
+    import jax
+
+    from wmt_transformer.plan.compiled import compile_step
+
+    config = load_config("wmt14_en_de_base", **{"model.compute_dtype": "float32", "data.batch_multiple": DEVICES})
+    found = compile_step(config, jax.devices()[:devices], Shape(64, 32, 32))
+    assert found.collectives is not None
+    return {"sent": sum(kind["bytes"] for kind in found.collectives.values()), "bytes": found.memory["activations"]}
+
+
+def prepare(pairs: int) -> dict[str, float]:
+    """Returns processor seconds, bytes of memory and bytes on disk of `prepare` for so many made-up pairs."""
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
+        folder = Path(name)
+        for split, number in (("train", pairs), ("dev", 100)):
+            with (folder / f"{split}.tsv").open("w", encoding="utf-8") as out:
+                out.writelines(made_up(number, split))
+        command = [sys.executable, "-m", "wmt_transformer", "prepare", "wmt14_en_de_base", "--workdir", folder / "run"]
+        command += ["--data.corpus", "files", "--data.path", folder, "--data.train_files", "train.tsv"]
+        child = subprocess.Popen([*command, "--data.dev_files", "dev.tsv", "--data.test_files", "dev.tsv"])
+        _, status, used = os.wait4(child.pid, 0)
+        assert status == 0
+        disk = sum(path.stat().st_size for path in (folder / "run").rglob("*") if path.is_file())
+    return {"seconds": used.ru_utime + used.ru_stime, "bytes": used.ru_maxrss * 1024, "disk": disk}
+
+
+def made_up(pairs: int, name: str) -> Iterator[str]:
+    """Yields lines with a source, a tab and a target, 24 words a side in the mean, no line twice.
+
+    The words of 20,000 lines come again and again, but each line has a number of its own, and every second side a word
+    that no other has.
+    """
+    random = np.random.default_rng(0)
+    letters = np.array(list("eeeeeetttaaaoooiiinnnsssrrrhhhllldddcuuummfpgwybvk"))
+    words = ["".join(random.choice(letters, size)) for size in random.integers(1, 12, 100_000)]
+    shares = 1 / np.arange(3, len(words) + 3)
+    often = random.choice(len(words), (20_000, 2, 40), p=shares / shares.sum())
+    sizes = random.integers(8, 40, (20_000, 2))
+    sides = [[" ".join(words[n] for n in ids[:size]) for ids, size in zip(*line)] for line in zip(often, sizes)]  # noqa: B905
+    for number in range(pairs):
+        source, target = sides[number % len(sides)]
+        yield f"{number} {name} {source} {words[number % 99_991]}{number % 1009}\t{target} {number}\n"
 
 
 def random_tokens(shape: tuple[int, ...], vocabulary_size: int) -> np.ndarray:
@@ -99,9 +157,9 @@ def random_tokens(shape: tuple[int, ...], vocabulary_size: int) -> np.ndarray:
 
 
 def least(work: Callable[[], None]) -> float:
-    """Returns the least processor time of `work` over runs of a second together, three or more."""
+    """Returns the least processor time of `work` over runs of a second together, two or more."""
     times: list[float] = []
-    while len(times) < 3 or sum(times) < 1:
+    while len(times) < 2 or sum(times) < 1:
         start = time.process_time()
         work()
         times.append(time.process_time() - start)
@@ -109,19 +167,23 @@ def least(work: Callable[[], None]) -> float:
 
 
 CURVES = {
-    "rows": Curve("training: rows of 32", (16, 32, 64, 128), lambda n: train_step(rows=n)),
-    "length": Curve("training: length, 16 rows", (32, 64, 128, 256), lambda n: train_step(rows=16, length=n)),
+    "rows": Curve("training: rows of 32", (8, 16, 32, 64), lambda n: train_step(rows=n), ("seconds", "bytes")),
+    "length": Curve(
+        "training: length, 2 rows", (128, 256, 512, 1024), lambda n: train_step(rows=2, length=n), ("seconds", "bytes")
+    ),
     "layers": Curve(
-        "training: layers", (1, 2, 4, 8), lambda n: train_step(dataclasses.replace(SMALL, num_layers=n), rows=16)
+        "training: layers a side", (3, 6, 12, 24), lambda n: train_step(dataclasses.replace(BASE, num_layers=n), rows=8)
     ),
     "vocabulary": Curve(
         "training: vocabulary",
-        (4000, 8000, 16000, 32000),
-        lambda n: train_step(dataclasses.replace(SMALL, vocabulary_size=n)),
+        (8000, 16000, 32000, 64000),
+        lambda n: train_step(dataclasses.replace(BASE, vocabulary_size=n), rows=16),
     ),
-    "output": Curve("decoding: output length", (16, 32, 64, 128), lambda n: decode(length=n)),
-    "beam": Curve("decoding: beam size", (1, 4, 8, 16), lambda n: decode(beam_size=n)),
+    "devices": Curve("devices: sent by each", (2, 4, 8), train_on, ("sent",)),
+    "output": Curve("decoding: output length", (32, 64, 128, 256), lambda n: decode(length=n)),
+    "beam": Curve("decoding: beam size", (4, 8, 16, 32), lambda n: decode(rows=4, beam_size=n)),
     "sentences": Curve("decoding: sentences", (2, 8, 32, 128), lambda n: decode(rows=n)),
+    "pairs": Curve("prepare: pairs", (30_000, 300_000, 3_000_000, 36_000_000), prepare, ("seconds", "bytes", "disk")),
 }
 
 
@@ -138,12 +200,12 @@ def page(report: dict[str, Any]) -> Any:
     from matplotlib import pyplot
     from matplotlib.ticker import LogLocator
 
-    plots = [(name, of, curve) for name, curve in report.items() for of in curve["exponents"] if wanted(name, of)]
+    plots = [(name, of, report[name]) for name in CURVES if name in report for of in CURVES[name].shown]
     figure, axes = pyplot.subplots(-(-len(plots) // 3), 3, figsize=(12, 3.4 * -(-len(plots) // 3)), squeeze=False)
     for axis in axes.flat[len(plots) :]:
         axis.remove()
     for axis, (name, of, curve) in zip(axes.flat, plots, strict=False):
-        scale, unit = (1e3, "ms") if of == "seconds" else (2**-20, "MiB")
+        scale, unit = (1, "s") if of == "seconds" else (2**-20, "MiB")
         y = np.array(curve[of]) * scale
         axis.plot(curve["values"], y, "o-")
         axis.plot(curve["values"], y[-1] * np.array(curve["values"]) / curve["values"][-1], "--", color="0.7")
@@ -152,34 +214,32 @@ def page(report: dict[str, Any]) -> Any:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
-        memory = "memory, " if of == "bytes" else ""
-        axis.set_title(f"{memory}{CURVES[name].title}: exponent {curve['exponents'][of]:.2f}", fontsize=10)
+        what = {"bytes": "memory, ", "disk": "disk, "}.get(of, "")
+        axis.set_title(f"{what}{CURVES[name].title}: exponent {curve['exponents'][of]:.2f}", fontsize=10)
     figure.tight_layout()
     return figure
-
-
-def wanted(name: str, of: str) -> bool:
-    """Whether a quantity of a curve is shown: memory against rows and length only."""
-    return of == "seconds" or name in ("rows", "length")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", default=",".join(CURVES), help="with commas between (default: all)")
+    parser.add_argument("--most-pairs", type=int, default=36_000_000, help="leave larger corpora out (default: none)")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options = parser.parse_args()
-    report: dict[str, Any] = {}
+    kept = HERE / "results" / "growth.json"
+    report: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
     for name in options.curves.split(","):
         curve = CURVES[name]
+        values = [value for value in curve.values if name != "pairs" or value <= options.most_pairs]
         points = []
-        for value in curve.values:
+        for value in values:
             points.append(curve.measure(value))
             print(f"{curve.title}: {value}: {points[-1]}", file=sys.stderr, flush=True)
         measured = {of: [point[of] for point in points] for of in points[0]}
-        exponents = {of: exponent(list(curve.values), numbers) for of, numbers in measured.items()}
-        report[name] = {"values": list(curve.values), **measured, "exponents": exponents}
+        exponents = {of: exponent(values, numbers) for of, numbers in measured.items()}
+        report[name] = {"values": values, **measured, "exponents": exponents}
+        kept.write_text(json.dumps(report, indent=1) + "\n")
     page(report).savefig(HERE / "growth.png", dpi=110)
-    (HERE / "results" / "growth.json").write_text(json.dumps(report, indent=1) + "\n")
     if options.json:
         print(json.dumps(report))
 
