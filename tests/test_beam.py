@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from wmt_transformer.decode import beam, token_scores
+from wmt_transformer.decode.rules import Rules
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 Scored = list[tuple[tuple[int, ...], float]]  # hypotheses of one sentence and their scores, best first
@@ -27,17 +28,21 @@ def random_table(seed: int, batch: int, vocabulary: int, length: int) -> np.ndar
     return np.random.default_rng(seed).normal(0.0, 2.0, shape).astype(np.float32)
 
 
-@partial(jax.jit, static_argnames=("beam_size", "num_results", "stop_early"))
+def looked_up(table: jax.Array, tokens: jax.Array, cache: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Is a `beam.Step` for the sentences of a table."""
+    return table[jnp.arange(len(table))[:, None], index, cache[:, :, 0], tokens], tokens[:, :, None]
+
+
+@partial(jax.jit, static_argnames=("beam_size", "num_results", "stop_early", "halved"))
 def compiled_search(
-    table: jax.Array, limits: jax.Array, alpha: jax.Array, beam_size: int, **options: Any
+    table: jax.Array, limits: jax.Array, alpha: jax.Array, beam_size: int, halved: bool = False, **options: Any
 ) -> beam.Hypotheses:
     batch, length = table.shape[:2]
-
-    def step(tokens: jax.Array, cache: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return table[jnp.arange(batch)[:, None], index, cache[:, :, 0], tokens], tokens[:, :, None]
-
     settings: Any = {"beam_size": beam_size, "max_length": length, "alpha": alpha, "bos": BOS, "eos": EOS, "pad": PAD}
-    return beam.search(step, jnp.zeros((batch, beam_size, 1), jnp.int32), limits, **settings, **options)
+    if halved:
+        settings["fewer"] = lambda chosen: partial(looked_up, table[chosen])
+    step, cache = partial(looked_up, table), jnp.zeros((batch, beam_size, 1), jnp.int32)
+    return beam.search(step, cache, limits, **settings, **options)
 
 
 def search(table: np.ndarray, limits: list[int], beam_size: int, alpha: float, **options: Any) -> list[Scored]:
@@ -137,6 +142,24 @@ def test_stopping_early_changes_nothing(alpha: float, num_results: int):
     early = search(table, limits, 3, alpha, num_results=num_results)
     late = search(table, limits, 3, alpha, num_results=num_results, stop_early=False)
     assert early == late
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("ruled", [False, True])
+def test_halving_the_batch_whenever_half_of_it_is_done_changes_nothing(seed: int, ruled: bool):
+    table = random_table(seed=seed, batch=36, vocabulary=7, length=14)
+    table[..., EOS] += np.random.default_rng(seed).normal(0, 3, 36)[:, None, None, None]  # some end soon, some late
+    limits = np.random.default_rng(seed + 9).integers(0, 15, 36).tolist()
+    rules = Rules(jnp.arange(36) % 5, jnp.full(36, 20), jnp.zeros((36, 0), jnp.int32)) if ruled else None
+    assert search(table, limits, 3, 0.6, rules=rules, halved=True) == search(table, limits, 3, 0.6, rules=rules)
+
+
+def test_a_batch_is_halved_down_to_eight_sentences(monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    real = looked_up
+    monkeypatch.setitem(globals(), "looked_up", lambda table, *rest: seen.append(len(table)) or real(table, *rest))
+    search(random_table(seed=7, batch=35, vocabulary=6, length=5), [5] * 35, 2, 0.6, halved=True)
+    assert sorted(set(seen), reverse=True) == [35, 17, 8]
 
 
 def test_the_search_stops_when_nothing_can_win():

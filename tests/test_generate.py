@@ -350,6 +350,27 @@ def test_the_lengths_of_the_cache_do_not_change_what_is_found(
         np.testing.assert_allclose([t.score for t in one], [t.score for t in other], rtol=1e-5)
 
 
+def test_where_there_is_much_to_decode_batches_are_halved_and_nothing_else_changes(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+):
+    texts = [sentence(seed, 1 + seed % 7) for seed in range(40)]
+    seen: list[bool] = []
+    real = beam.search
+    monkeypatch.setattr(
+        beam, "search", lambda *rest, **named: seen.append(bool(named["fewer"])) or real(*rest, **named)
+    )
+    plain = translator.n_best(texts, 3)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(translator.params))
+    monkeypatch.setattr(batched, "_HALVED_FROM", parameters * len(texts))
+    cast(Any, batched._decode).clear()
+    halved = translator.n_best(texts, 3)
+    translator.n_best(texts[1:], 3)  # one too few
+    assert True in seen and seen[-1] is False
+    assert [[one.text for one in best] for best in halved] == [[one.text for one in best] for best in plain]
+    scores = [[one.score for one in best] for found in (halved, plain) for best in found]
+    np.testing.assert_allclose(scores[:40], scores[40:], rtol=1e-5)
+
+
 def test_samples_are_drawn_independently_and_the_first_is_the_one_that_translate_draws(translator: Translator):
     sampler, text = sampling.Sample((sampling.Temperature(2.0),)), [sentence(seed, 2 + seed) for seed in range(3)]
     found = translator.n_best(text, 5, sampler=sampler, seed=7)

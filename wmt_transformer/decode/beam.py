@@ -37,6 +37,12 @@ Reorder = Callable[[Cache, Array], Cache]
 Grow = Callable[[Cache, int], Cache]
 """`grow(cache, length) -> cache` with room for `length` positions."""
 
+Fewer = Callable[[Array], Step]
+"""`fewer(chosen [N]) -> step` for these sentences of the batch alone."""
+
+LEAST_ROWS = 8
+"""Sentences that a batch is not made smaller than: fewer take about as long."""
+
 S = TypeVar("S", bound=Any)
 """The state of a loop: a NamedTuple with `length` and `cache`."""
 
@@ -71,6 +77,7 @@ def search(
     reorder: Reorder = take_hypotheses,
     cache_lengths: Sequence[int] = (),
     grow: Grow | None = None,
+    fewer: Fewer | None = None,
 ) -> Hypotheses:
     """Returns each sentence's best hypotheses, found with a beam of `beam_size`.
 
@@ -89,6 +96,8 @@ def search(
       reorder: gives each hypothesis the cache of the one that it continues (default: for caches with leaves
         `[batch, beam_size, …]`).
       cache_lengths, grow: see `while_cache_grows`.
+      fewer: with it, the batch is halved when half of its sentences are done: the same result, sooner where half of the
+        sentences take half of the time, for one more loop to compile. Every leaf of the cache is `[batch, …]`.
 
     Returns:
       Tokens `[batch, num_results, max_length]` with EOS where a hypothesis ended and `pad` after it, and scores
@@ -103,10 +112,7 @@ def search(
     beam = _Beam(
         step, max_lengths, penalty, beam_size, results, alpha, special, stop_early, rules, constraints, reorder
     )
-    state = while_cache_grows(
-        lambda state: beam.active(state).any(), beam.extend, beam.start(cache, max_length), cache_lengths, grow
-    )
-    return beam.best(state)
+    return beam.best(_searched(beam, beam.start(cache, max_length), cache_lengths, grow, fewer))
 
 
 class _State(NamedTuple):
@@ -135,6 +141,14 @@ class _Beam:
     rules: Rule | None
     constraints: Constraints | None
     reorder: Reorder
+
+    def of(self, chosen: Array, step: Step) -> "_Beam":
+        """Returns the search of some sentences of the batch alone."""
+        own = (self.limits, self.limit_penalty, self.rules, self.constraints)
+        limits, penalty, rules, constraints = _at(own, chosen)
+        return dataclasses.replace(
+            self, step=step, limits=limits, limit_penalty=penalty, rules=rules, constraints=constraints
+        )
 
     def start(self, cache: Cache, max_length: int) -> _State:
         """Returns the state before the first token."""
@@ -213,6 +227,31 @@ class _Beam:
         return Hypotheses(_rows(both.tokens, order), _rows(both.scores, order))
 
 
+def _searched(
+    beam: _Beam, state: _State, cache_lengths: Sequence[int], grow: Grow | None, fewer: Fewer | None
+) -> _State:
+    """Returns the state when every sentence is done."""
+    batch = len(beam.limits)
+    half = batch // 2 if fewer is not None and batch >= 2 * LEAST_ROWS else 0
+    state = while_cache_grows(lambda state: beam.active(state).sum() > half, beam.extend, state, cache_lengths, grow)
+    if fewer is None or not half:
+        return state
+    chosen = jnp.argsort(~beam.active(state), stable=True)[:half]
+    smaller = beam.of(chosen, fewer(chosen))
+    rest = _searched(
+        smaller,
+        _State(state.length, *_at(state[1:], chosen)),
+        cache_lengths[-1:],
+        None,
+        lambda places: fewer(chosen[places]),
+    )
+    found = (state.running, state.finished, state.progress)
+    running, finished, progress = jax.tree.map(
+        lambda old, new: old.at[chosen].set(new), found, (rest.running, rest.finished, rest.progress)
+    )
+    return state._replace(running=running, finished=finished, progress=progress)
+
+
 def while_cache_grows(
     go_on: Callable[[S], Array],
     extend: Callable[[S], S],
@@ -257,6 +296,11 @@ def _best(hypotheses: Hypotheses, count: int) -> tuple[Hypotheses, Array]:
 
 def _concatenate(first: Hypotheses, second: Hypotheses) -> Hypotheses:
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), first, second)
+
+
+def _at(tree: Any, chosen: Array) -> Any:
+    """Returns the chosen sentences of a tree whose every leaf is `[batch, …]`."""
+    return jax.tree.map(lambda leaf: leaf[chosen], tree)
 
 
 def _rows(leaf: Array, picked: Array) -> Array:

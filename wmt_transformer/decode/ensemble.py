@@ -7,6 +7,7 @@ One model is an ensemble of one, at no cost.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
 from wmt_transformer.data.vocabulary import Vocabulary
-from wmt_transformer.decode.beam import Cache, Grow, Reorder, Step
+from wmt_transformer.decode.beam import Cache, Fewer, Grow, Reorder, Step
 from wmt_transformer.decode.runs import Params
 from wmt_transformer.model.build import build
 
@@ -26,20 +27,23 @@ def start(
     source: Int[Array, "batch source"],
     beam_size: int,
     cache_length: int,
-) -> tuple[Step, Cache, Reorder, Grow]:
+) -> tuple[Step, Cache, Reorder, Grow, Fewer]:
     """Reads the source with every model; returns what `beam.search` needs: step, a cache with room for `cache_length`
-    positions, reorder, and grow."""
+    positions, reorder, grow, and fewer."""
     members = [(build(model), {"params": own}) for model, own in zip(models, params, strict=True)]
     started: list[Any] = [
         model.apply(variables, source, beam_size, cache_length, method="start_cache") for model, variables in members
     ]
 
-    def step(tokens: Array, caches: Cache, index: Array) -> tuple[Array, Cache]:
+    def step(tokens: Array, caches: Cache, index: Array, memories: Any) -> tuple[Array, Cache]:
         stepped: list[Any] = [
             model.apply(variables, tokens, index, cache, memory, method="step")
-            for (model, variables), cache, (_, memory) in zip(members, caches, started, strict=True)
+            for (model, variables), cache, memory in zip(members, caches, memories, strict=True)
         ]
         return mean_logits([logits for logits, _ in stepped]), tuple(cache for _, cache in stepped)
+
+    def fewer(chosen: Array) -> Step:
+        return partial(step, memories=jax.tree.map(lambda leaf: leaf[chosen], memory))
 
     def reorder(caches: Cache, origin: Array) -> Cache:
         return tuple(cache.reordered(origin) for cache in caches)
@@ -47,7 +51,8 @@ def start(
     def grow(caches: Cache, length: int) -> Cache:
         return tuple(cache.grown(length) for cache in caches)
 
-    return step, tuple(cache for cache, _ in started), reorder, grow
+    memory = [one for _, one in started]
+    return partial(step, memories=memory), tuple(cache for cache, _ in started), reorder, grow, fewer
 
 
 def mean_logits(logits: Sequence[Float[Array, "*batch vocabulary"]]) -> Float[Array, "*batch vocabulary"]:
