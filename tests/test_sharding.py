@@ -91,6 +91,27 @@ def test_an_axis_that_does_not_divide_an_array_leaves_it_whole():
     assert shardings(tree, mesh)["target_embedding"]["table"].spec == P("tensor", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "devices", "expected"),
+    [
+        ("target_embedding/table", (37000, 512), 8, P("data", None)),
+        ("target_embedding/table", (37000, 512), 16, P(None, "data")),  # 16 does not divide 37,000
+        ("encoder_0/self_attention/query/kernel", (512, 8, 64), 256, P("data", None, None)),
+        ("encoder_0/self_attention/output/kernel", (8, 64, 512), 256, P(None, None, "data")),
+        ("encoder_0/feed_forward/hidden/kernel", (512, 2048), 256, P(None, "data")),
+        ("encoder_0/feed_forward/hidden/bias", (2048,), 256, P("tensor")),  # an axis of 1: whole
+        ("target_embedding/table", (37000, 510), 256, P(None, None)),
+    ],
+)
+def test_data_alone_divides_large_parameters_along_their_longest_axis_that_it_divides(name, shape, devices, expected):
+    mesh = jax.sharding.AbstractMesh((devices, 1, 1), ("data", "fsdp", "tensor"))
+    tree = jax.ShapeDtypeStruct(shape, np.float32)
+    for part in reversed(name.split("/")):
+        tree = {part: tree}
+    (place,) = jax.tree.leaves(shardings(tree, mesh))
+    assert P(*place.spec, *[None] * (len(shape) - len(place.spec))) == expected
+
+
 def test_sizes_that_do_not_multiply_to_the_devices_are_refused_with_their_flags():
     for sizes, found in (({"data": 3}, "--mesh.data 3"), ({"fsdp": 2}, "--mesh.fsdp 2"), ({"tensor": -1}, "at most")):
         with pytest.raises(UserError, match=found):
