@@ -97,6 +97,12 @@ def test_transfers_between_devices_are_counted_by_kind_and_as_often_as_their_loo
     }
 
 
+def test_a_gradient_that_a_card_adds_up_into_parts_counts_as_the_whole_of_it():
+    started = "%parts = ((bf16[2,100]), bf16[1,100]) reduce-scatter-start(%small), dimensions={0}, to_apply=%add"
+    program = hlo.parse(PROGRAM.replace("ROOT %gathered", f"{started}\n  ROOT %gathered"))
+    assert hlo.collectives(program)["reduce-scatter"] == {"count": 1, "bytes": 2 * 100 * 2}
+
+
 def test_memory_traffic_counts_slices_whole_tiles_and_not_what_stays_on_the_chip():
     # In the loop: a slice of 32 bytes and the counter; outside two in tiles of 8 x 128.
     assert hlo.memory_traffic(hlo.parse(PROGRAM)) == 3 * (2 * 4 * 4 + 4) + 2 * 8 * 128 * 2

@@ -107,8 +107,9 @@ def collectives(program: Program) -> dict[str, dict[str, int]]:
                 kind = one.opcode.removesuffix("-start")
                 if kind in COLLECTIVES:
                     inputs = sum(size(body[name].type) for name in one.operands if name in body)
-                    # The result of a -start holds its operand as well.
-                    output = size(one.type) - inputs if one.opcode == "all-gather-start" else size(one.type)
+                    # The result of a -start holds its operands as well.
+                    holds = one.opcode in ("all-gather-start", "reduce-scatter-start")
+                    output = size(one.type) - inputs if holds else size(one.type)
                     output = inputs if one.opcode == "collective-permute-start" else output
                     entry = found.setdefault(kind, {"count": 0, "bytes": 0})
                     entry["count"] += times
