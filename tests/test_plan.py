@@ -59,6 +59,27 @@ ENTRY %main (start: (s32[], f32[3,2,4]), small: bf16[2,100]) -> bf16[8,100] {
   ROOT %gathered = bf16[8,100]{1,0:T(8,128)(2,1)} all-gather(%small), dimensions={0}
 }
 """
+# The same all-gather as a TPU runs it beside products: begun in one fusion, going on in the next.
+BESIDE = PROGRAM.replace(
+    "ENTRY",
+    """%begins (p: bf16[2,100]) -> (bf16[2,100], bf16[8,100]) {
+  %p = bf16[2,100]{1,0:T(8,128)(2,1)} parameter(0)
+  %gather = bf16[8,100]{1,0:T(8,128)(2,1)} all-gather(%p), dimensions={0}
+  ROOT %begin = (bf16[2,100], bf16[8,100]) custom-call(%gather), custom_call_target="AsyncCollectiveStart"
+}
+
+%goes_on (p.1: bf16[2,100]) -> bf16[8,100] {
+  %p.1 = bf16[2,100]{1,0:T(8,128)(2,1)} parameter(0)
+  %gather.1 = bf16[8,100]{1,0:T(8,128)(2,1)} all-gather(%p.1), dimensions={0}
+  ROOT %done = bf16[8,100] custom-call(%gather.1), custom_call_target="AsyncCollectiveDone"
+}
+
+ENTRY""",
+).replace(
+    "  ROOT %gathered = bf16[8,100]{1,0:T(8,128)(2,1)} all-gather(%small), dimensions={0}",
+    """  %begun = (bf16[2,100], bf16[8,100]) fusion(%small), kind=kCustom, calls=%begins
+  ROOT %gathered = bf16[8,100] fusion(%small), kind=kCustom, calls=%goes_on""",
+)
 SHAPE = Shape(rows=8, source=5, target=7)
 
 
@@ -68,12 +89,18 @@ def tiny(**changes: Any) -> Config:
     return dataclasses.replace(Config(name="tiny", model=model, data=data), **changes)
 
 
-def test_transfers_between_devices_are_counted_by_kind_and_as_often_as_their_loop_runs():
-    program = hlo.parse(PROGRAM)
-    assert hlo.collectives(program) == {
+@pytest.mark.parametrize("program", [PROGRAM, BESIDE], ids=["at once", "beside products"])
+def test_transfers_between_devices_are_counted_by_kind_and_as_often_as_their_loop_runs(program):
+    assert hlo.collectives(hlo.parse(program)) == {
         "all-reduce": {"count": 3, "bytes": 3 * 2 * 4 * 4},
         "all-gather": {"count": 1, "bytes": 8 * 100 * 2},
     }
+
+
+def test_a_gradient_that_a_card_adds_up_into_parts_counts_as_the_whole_of_it():
+    started = "%parts = ((bf16[2,100]), bf16[1,100]) reduce-scatter-start(%small), dimensions={0}, to_apply=%add"
+    program = hlo.parse(PROGRAM.replace("ROOT %gathered", f"{started}\n  ROOT %gathered"))
+    assert hlo.collectives(program)["reduce-scatter"] == {"count": 1, "bytes": 2 * 100 * 2}
 
 
 def test_memory_traffic_counts_slices_whole_tiles_and_not_what_stays_on_the_chip():
@@ -243,18 +270,22 @@ def test_every_family_of_slices_is_known_to_libtpu_and_to_the_table_of_chips(top
 
 
 @needs_libtpu
-def test_a_plan_for_four_chips_sums_gradients_once_and_splits_the_state():
+def test_a_plan_for_four_chips_gathers_parameters_and_sums_gradients_once_and_splits_the_state():
     exact = dataclasses.replace(tiny().model, compute_dtype="float32")
     whole = report.plan(tiny(model=exact), "v5e:2x2", price=2.0)
-    parameters = whole["memory_bytes"]["parameters"]
+    # All but norms (5 x 2 x 16) and biases (2 x (32 + 16)) is divided; the count is that of the test above.
+    kept = 4 * (5 * 2 * 16 + 2 * (32 + 16))
+    parameters = 4 * (3 * 16 * 2 * 24 + 2 * (2 * 16 * 32 + 32 + 16) + 5 * 2 * 16 + 24 * 16)
+    assert whole["memory_bytes"]["parameters"] == (parameters - kept) // 4 + kept
     assert whole["fits"] and whole["chips"] == 4 and whole["mesh"] == {"data": 4, "fsdp": 1, "tensor": 1}
-    # Each gradient is added up over the chips in float32, the shared table's as two: looked up, and logits.
-    assert whole["collectives"]["all-reduce"]["bytes"] == pytest.approx(parameters + 4 * 24 * 16, abs=200)
+    sent = {kind: one["bytes"] for kind, one in whole["collectives"].items()}
+    gathered = sent.pop("all-gather")
+    assert sum(sent.values()) == pytest.approx(parameters, abs=200)  # gradients; the shared table's as one
+    # A TPU multiplies float32 in bfloat16 unless told otherwise, and XLA then sends kernels in it.
+    assert (parameters - kept) / 2 <= gathered <= parameters - kept
     assert whole["goals"][0]["cost"] == pytest.approx(whole["roofline_seconds"] * 1e5 / 3600 * 4 * 2.0)
     split = report.plan(tiny(model=exact, mesh=MeshConfig(data=1, fsdp=4)), "v5e:2x2")
-    # All but norms (5 x 2 x 16) and biases (2 x (32 + 16)) is split in four.
-    kept = 4 * (5 * 2 * 16 + 2 * (32 + 16))
-    assert split["memory_bytes"]["parameters"] == (parameters - kept) // 4 + kept
+    assert split["memory_bytes"]["parameters"] == whole["memory_bytes"]["parameters"]
     assert split["collectives"]["all-gather"]["bytes"] > 0
     assert split["kernels_per_step"] is None and split["likely_seconds"] is None and split["machines"] == 1
     asked = {"fits", "memory_bytes", "flops_per_step", "bytes_per_step", "roofline_seconds", "compile_seconds"}

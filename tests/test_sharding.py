@@ -25,7 +25,7 @@ MESHES = {
 }
 
 
-TESTED = {"post": [*MESHES], "pre": ["all three"]}
+TESTED = {"post": [*MESHES], "pre": ["data 8", "all three"]}
 """By where the norms are. The first, which takes minutes, is among the slow tests."""
 
 
@@ -57,6 +57,7 @@ def test_eight_devices_compute_what_one_device_computes(on_mesh):
     # Three updates with dropout on: its bits do not depend on how an array is split.
     assert on_mesh["loss"] == pytest.approx(1.0, abs=1e-5)
     assert on_mesh["difference"] < 2e-5
+    assert on_mesh["skipped"]
 
 
 @pytest.mark.parametrize("mesh", [*MESHES, "no mesh"])
@@ -73,12 +74,13 @@ def test_decoding_splits_rows_over_all_devices_but_those_that_share_them(on_mesh
     assert on_mesh["rows over"] == devices
 
 
-@pytest.mark.parametrize(("mesh", "parts"), [("data 8", 1), ("fsdp 8", 8), ("tensor 2, data 4", 2), ("all three", 4)])
+@pytest.mark.parametrize(("mesh", "parts"), [("data 8", 8), ("fsdp 8", 8), ("tensor 2, data 4", 2), ("all three", 4)])
 def test_every_large_leaf_its_moments_and_its_running_mean_are_split(request, on_mesh, parts):
     shares = on_mesh["shares"]
     matrices = {name: share for name, share in shares.items() if name.endswith(("kernel", "table"))}
-    copies = 4 if "[pre-" in request.node.name else 3  # the parameters, Adam's two moments of each, and their mean
-    assert len(matrices) == copies * (1 + 2 * (4 + 2) + 2 * (8 + 2))
+    # The parameters and Adam's two moments of each; in one of the two also their mean, and one is frozen.
+    count = 1 + 2 * (4 + 2) + 2 * (8 + 2)
+    assert len(matrices) == (2 * count + 2 * (count - 1) if "[pre-" in request.node.name else 3 * count)
     for name, (whole, mine) in matrices.items():
         assert whole == parts * mine, name
 
@@ -87,6 +89,27 @@ def test_an_axis_that_does_not_divide_an_array_leaves_it_whole():
     mesh = jax.sharding.AbstractMesh((1, 3, 2), ("data", "fsdp", "tensor"))
     tree = {"target_embedding": {"table": jax.ShapeDtypeStruct((24, 16), np.float32)}}
     assert shardings(tree, mesh)["target_embedding"]["table"].spec == P("tensor", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "devices", "expected"),
+    [
+        ("target_embedding/table", (37000, 512), 8, P("data", None)),
+        ("target_embedding/table", (37000, 512), 16, P(None, "data")),  # 16 does not divide 37,000
+        ("encoder_0/self_attention/query/kernel", (512, 8, 64), 256, P("data", None, None)),
+        ("encoder_0/self_attention/output/kernel", (8, 64, 512), 256, P(None, None, "data")),
+        ("encoder_0/feed_forward/hidden/kernel", (512, 2048), 256, P(None, "data")),
+        ("encoder_0/feed_forward/hidden/bias", (2048,), 256, P("tensor")),  # an axis of 1: whole
+        ("target_embedding/table", (37000, 510), 256, P(None, None)),
+    ],
+)
+def test_data_alone_divides_large_parameters_along_their_longest_axis_that_it_divides(name, shape, devices, expected):
+    mesh = jax.sharding.AbstractMesh((devices, 1, 1), ("data", "fsdp", "tensor"))
+    tree = jax.ShapeDtypeStruct(shape, np.float32)
+    for part in reversed(name.split("/")):
+        tree = {part: tree}
+    (place,) = jax.tree.leaves(shardings(tree, mesh))
+    assert P(*place.spec, *[None] * (len(shape) - len(place.spec))) == expected
 
 
 def test_sizes_that_do_not_multiply_to_the_devices_are_refused_with_their_flags():

@@ -31,7 +31,7 @@ def test_accumulated_gradients_equal_those_of_one_batch(norm_position):
     same_sums, parts = compiled(model, params, batch, 0.1, 4, jax.random.key(0))
     assert float(sums.tokens) == 6 + 4 + 6 + 1 + 6 + 2 + 6
     np.testing.assert_allclose(sums, same_sums, rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-5), whole, parts)
 
 
 def test_the_norm_is_the_root_of_all_squares_whatever_the_shapes():
@@ -60,7 +60,7 @@ def test_two_sentences_in_a_row_give_the_gradient_of_two_rows():
         compiled(model, params, jax.tree.map(jnp.asarray, batch), 0.1, 1, jax.random.key(0))
         for batch in (alone, Batch(behind(source), behind(target)))
     ]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=3e-5), *results)
 
 
 @pytest.mark.parametrize("norm_position", ["post", pytest.param("pre", marks=pytest.mark.slow)])
@@ -77,7 +77,7 @@ def test_rematerialised_layers_give_the_same_gradient_and_keep_less_for_it(norm_
 
         for_gradient = jax.eval_shape(lambda params, states=states: jax.vjp(states, params)[1], params)
         kept.append(sum(leaf.size for leaf in jax.tree.leaves(for_gradient)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=3e-5), *results)
     weights = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert kept[1] - weights < 0.5 * (kept[0] - weights)
 

@@ -337,7 +337,8 @@ class MeshConfig(Checked):
     """Devices along each axis of the mesh; one axis may be -1, which takes the devices that the others leave."""
 
     data: Size = -1
-    """Groups of devices; each takes other rows of a batch and holds the whole model."""
+    """Groups of devices; each takes other rows of a batch and computes with the whole model. Where other axes are 1,
+    each holds and updates a part of parameters and optimiser state, and the parameters are gathered once a step."""
     fsdp: Size = 1
     """Devices that take other rows of a batch and split parameters and optimiser state; a layer's parameters are
     gathered when it computes."""

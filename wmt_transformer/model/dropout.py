@@ -6,6 +6,8 @@ integer arithmetic that XLA fuses into the multiplication it decides on, needs n
 result however the array is sharded. The key comes from `make_rng`, so a run stays a function of its seed.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt32
@@ -19,6 +21,8 @@ def random_bits(key: Key[Array, ""] | UInt32[Array, "2"], shape: tuple[int, ...]
     """
     word = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     bits = jnp.full(shape, word[0], jnp.uint32)
+    if jax.sharding.get_abstract_mesh().manual_axes:  # a device that sees its own rows alone: others lie before them
+        bits += jax.lax.axis_index("data").astype(jnp.uint32) * jnp.uint32(math.prod(shape) & 0xFFFFFFFF)
     stride = 1
     for axis in reversed(range(len(shape))):
         bits += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride & 0xFFFFFFFF)

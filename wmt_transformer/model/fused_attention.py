@@ -44,7 +44,7 @@ def fused_attention(
 def _on_every_device(heads: int, one_mask: bool) -> Callable[..., Array]:
     """Returns `_attend` for arrays whose rows and heads are split over the mesh: XLA cannot split a kernel itself."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1:
+    if mesh.empty or mesh.size == 1 or mesh.manual_axes:  # the last: a device sees its own rows alone already
         return functools.partial(_attend, heads)
     shares = mesh.shape["tensor"] if heads % mesh.shape["tensor"] == 0 else 1
     split = P(ROWS, None, "tensor" if shares > 1 else None)

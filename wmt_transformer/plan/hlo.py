@@ -101,18 +101,30 @@ def collectives(program: Program) -> dict[str, dict[str, int]]:
     for a reduce-scatter the one that is reduced.
     """
     found: dict[str, dict[str, int]] = {}
-    for body, times in program.running():
-        for one in body.values():
-            kind = one.opcode.removesuffix("-start")
-            if kind in COLLECTIVES:
-                inputs = sum(size(body[name].type) for name in one.operands if name in body)
-                # The result of a -start holds its operand as well.
-                output = size(one.type) - inputs if one.opcode == "all-gather-start" else size(one.type)
-                output = inputs if one.opcode == "collective-permute-start" else output
-                entry = found.setdefault(kind, {"count": 0, "bytes": 0})
-                entry["count"] += times
-                entry["bytes"] += times * max(inputs, output)
+    for running, times in program.running():
+        for body in (running, *_starts(program, running)):
+            for one in body.values():
+                kind = one.opcode.removesuffix("-start")
+                if kind in COLLECTIVES:
+                    inputs = sum(size(body[name].type) for name in one.operands if name in body)
+                    # The result of a -start holds its operands as well.
+                    holds = one.opcode in ("all-gather-start", "reduce-scatter-start")
+                    output = size(one.type) - inputs if holds else size(one.type)
+                    output = inputs if one.opcode == "collective-permute-start" else output
+                    entry = found.setdefault(kind, {"count": 0, "bytes": 0})
+                    entry["count"] += times
+                    entry["bytes"] += times * max(inputs, output)
     return found
+
+
+def _starts(program: Program, body: Computation) -> Iterator[Computation]:
+    """Yields the fusions of a computation in which a TPU starts a transfer that goes on in later ones, beside their
+    products: each of them names it once more."""
+    for one in body.values():
+        if one.opcode == "fusion":
+            inside = program.computations[called(one, "calls")]
+            if any('"AsyncCollectiveStart"' in other.attributes for other in inside.values()):
+                yield inside
 
 
 def memory_traffic(program: Program) -> int:

@@ -32,7 +32,7 @@ from wmt_transformer.train.log import Log, OnEvaluation, OnStep
 from wmt_transformer.train.optimizer import optimizer, schedule
 from wmt_transformer.train.parameters import count
 from wmt_transformer.train.programs import Compilations, Programs
-from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice
+from wmt_transformer.train.sharding import check_rows, make_mesh, place_batch, row_slice, whole
 from wmt_transformer.train.signals import interruptible
 from wmt_transformer.train.start import starting_state
 from wmt_transformer.train.state import TrainState
@@ -102,7 +102,7 @@ def train(
                 last, score, is_best = now == settings.steps, None, False
                 if now % settings.evaluate_every == 0 or last:
                     with log.timer("evaluate"):
-                        found = log.evaluated(now, *dev(state.used))
+                        found = log.evaluated(now, *dev(whole(state.used, mesh)))
                     patience.add(found)
                     score, done = found["dev/score"], patience.is_over()
                     is_best = bool(largest(checkpoints.is_better(score)))

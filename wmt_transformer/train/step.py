@@ -12,10 +12,11 @@ from jaxtyping import Array, Float, Int
 from wmt_transformer.config import TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.model.build import Model
+from wmt_transformer.model.dense import compute_dtype
 from wmt_transformer.platform import backend
 from wmt_transformer.train.loss import LossSums, cross_entropy, slice_tokens
 from wmt_transformer.train.parameters import without_frozen
-from wmt_transformer.train.sharding import by_rows, replicated, row_shards
+from wmt_transformer.train.sharding import by_rows, divides_parameters, on_parts, replicated, row_shards
 from wmt_transformer.train.state import TrainState, abstract_state
 
 
@@ -55,10 +56,11 @@ def gradients(
     row_shards: int = 1,
     freeze: Sequence[str] = (),
 ) -> tuple[LossSums, Any]:
-    """Returns the sums over the batch and the gradient of its mean loss a token, which is 0 for frozen parameters.
+    """Returns the sums over the batch and the gradient of its loss, which is 0 for frozen parameters.
 
-    With `accumulation` > 1 the rows are split into that many micro-batches, whose gradients are added; the one
-    division is by the tokens of the whole batch, so the result is that of one large batch.
+    With `accumulation` > 1 the rows are split into that many micro-batches, whose gradients are added. Nothing is
+    divided yet: the one division is by the tokens of the whole batch, wherever its rows are, so the result is that of
+    one large batch on one device.
     """
 
     def loss(params: Any, batch: Batch, key: Array) -> tuple[Float[Array, ""], LossSums]:
@@ -80,7 +82,7 @@ def gradients(
 
         start = (LossSums(*[jnp.zeros((), jnp.float32)] * 4), jax.tree.map(jnp.zeros_like, params))
         (sums, total), _ = jax.lax.scan(add, start, (micro, jnp.arange(accumulation)))
-    return sums, jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1.0), total)
+    return sums, total
 
 
 def norm_of(gradient: Any) -> Float[Array, ""]:
@@ -119,12 +121,18 @@ def make_train_step(
     """
     ema = train.ema_decay > 0
     state_places = jax.tree.map(lambda x: x.sharding, abstract_state(model, optimizer, mesh, ema))
+    divided = divides_parameters(mesh)
+
+    def compute(params: Any, batch: Batch, key: Array) -> tuple[LossSums, Any]:
+        shards = 1 if divided else row_shards(mesh)
+        return gradients(model, params, batch, train.label_smoothing, train.accumulation, key, shards, train.freeze)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         key = jax.random.fold_in(jax.random.key(train.seed), state.step)
-        sums, gradient = gradients(
-            model, state.params, batch, train.label_smoothing, train.accumulation, key, row_shards(mesh), train.freeze
-        )
+        dtype = compute_dtype(model.config.compute_dtype)
+        computed = on_parts(compute, state_places.params, mesh, dtype) if divided else compute
+        sums, gradient = computed(state.params, batch, key)
+        gradient = jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1.0), gradient)
         norm = norm_of(gradient)
         gradient = clipped(gradient, norm, train.clip_norm)
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)
