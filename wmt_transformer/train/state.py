@@ -38,7 +38,7 @@ class TrainState(NamedTuple):
 
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, mesh: Mesh, ema: bool = False) -> TrainState:
     """Returns the shapes, dtypes and shardings of a run's state without allocating any of it."""
-    shapes = _shapes(model, optimizer, ema)
+    shapes = _shapes(model, optimizer, ema)  # pyright: ignore[reportArgumentType]  Linen's modules can be hashed
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings(shapes, mesh)
     )
