@@ -252,3 +252,12 @@ def test_nineteen_slots_in_twenty_are_real_tokens_on_multi30k(multi30k, tokens):
     batches = Batches(multi30k.train, tokens, tokens)
     assert batches.real_token_share > 0.95
     assert len(batches.shapes) <= 12
+
+
+def test_short_runs_have_few_shapes_and_long_ones_twelve():
+    for steps, count in {1: 1, 60: 1, 1199: 1, 1200: 2, 7199: 11, 7200: 12, 300_000: 12}.items():
+        assert shapes.worth_compiling(steps) == count
+    pairs = some_pairs()
+    made = Batches(pairs, 512, 512, num_shapes=None)
+    assert len(made.shapes) == 12
+    np.testing.assert_array_equal(made[3].source, Batches(pairs, 512, 512, num_shapes=12)[3].source)

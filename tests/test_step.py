@@ -10,10 +10,18 @@ import pytest
 from wmt_transformer.config import MeshConfig, TrainConfig
 from wmt_transformer.data.batches import Batch
 from wmt_transformer.special_tokens import EOS
+from wmt_transformer.train import step
 from wmt_transformer.train.optimizer import optimizer
 from wmt_transformer.train.sharding import make_mesh, place_batch
 from wmt_transformer.train.state import initial_state
-from wmt_transformer.train.step import clipped, gradients, make_eval_step, make_train_step, norm_of
+from wmt_transformer.train.step import (
+    clipped,
+    compiler_options,
+    gradients,
+    make_eval_step,
+    make_train_step,
+    norm_of,
+)
 
 BATCH = Batch(
     np.asarray(fakes.random_tokens(0, 8, 7, [7, 5, 2, 7, 3, 7, 7, 0])),
@@ -97,6 +105,20 @@ def test_a_step_is_a_function_of_the_state_and_the_batch():
     assert int(ends[0].step) == 8
     assert losses[-1] < losses[0] - 0.3
     jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
+
+
+def test_the_pass_that_a_cpu_leaves_out_changes_no_more_than_rounding(monkeypatch):
+    model, _ = fakes.tiny_model(dropout=0.3)
+    mesh, settings = make_mesh(MeshConfig()), TrainConfig(warmup_steps=4)
+    update, ends = optimizer(settings, 16), []
+    assert compiler_options(settings)["xla_disable_hlo_passes"] == "reshape-mover"
+    for told in (compiler_options, lambda train: {}):
+        monkeypatch.setattr(step, "compiler_options", told)
+        train, state = make_train_step(model, update, settings, mesh), initial_state(model, update, mesh, seed=1)
+        for _ in range(3):
+            state, _ = train(state, place_batch(BATCH, mesh))
+        ends.append(state)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), *ends)
 
 
 def test_the_eval_step_measures_without_dropout_or_smoothing():

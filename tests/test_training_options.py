@@ -101,6 +101,17 @@ def test_another_end_is_refused_where_the_schedule_depends_on_it(toy, whole, cap
     assert "train.steps: 12 there, 20 here" in said
 
 
+def test_the_number_of_shapes_follows_the_steps_and_stays_when_these_change(toy, copy, tmp_path):
+    config = tmp_path / "toy.py"
+    config.write_text((toy / "toy.py").read_text().replace(" num_shapes=2,", ""))
+    few = ["--train.evaluate_pairs", 0, "--train.evaluate_every", 1000]
+    assert experiment.load(str(config)).data.num_shapes is None
+    assert run("train", config, "--workdir", copy, "--train.steps", 13, *few) == 0
+    assert experiment.run_config(copy).data.num_shapes == 2  # of the run, not of 13 steps
+    assert run("train", config, "--workdir", tmp_path / "new", "--train.steps", 1, *few) == 0
+    assert experiment.run_config(tmp_path / "new").data.num_shapes == 1
+
+
 @pytest.mark.slow
 def test_a_run_of_epochs_ends_after_as_many_passes_and_goes_on_to_more(toy, tmp_path, capsys):
     workdir = tmp_path / "w"

@@ -217,8 +217,9 @@ class DataConfig(Checked):
     """Slots for source tokens in a batch, all hosts together, padding included (§5.1)."""
     target_tokens: Count = 25000
     """Slots for target tokens in a batch, all hosts together, padding included (§5.1)."""
-    num_shapes: Count = 12
-    """At most this many shapes of batches (rows, source length, target length); each one is compiled once."""
+    num_shapes: Count | None = None
+    """At most this many shapes of batches (rows, source length, target length); each one is compiled once. None: one
+    for every 600 steps that the run is given when it begins, 12 at most; it keeps them."""
     batch_multiple: Count = 8
     """Rows of every batch are a multiple of this, so that devices and hosts share them evenly."""
 

@@ -142,6 +142,8 @@ def check_same_run(workdir: Path, config: Config) -> None:
     if not (workdir / "config.json").is_file():
         return
     may_change = MAY_CHANGE - LENGTH if config.train.schedule in ("linear", "cosine") else MAY_CHANGE
+    if config.data.num_shapes is None:  # as many as the run has
+        may_change |= {"data.num_shapes"}
     if changed := differences(run_config(workdir), config, may_change):
         raise UserError(f"{workdir} holds a run of another config ({'; '.join(changed)}); choose another --workdir")
 

@@ -125,8 +125,10 @@ def train(
 
 
 def _settled(config: Config, workdir: Path, prepared: Prepared | PreparedText) -> Config:
-    """Returns the config with the size of the vocabulary that was prepared, and keeps it, and what the data are, in the
-    work folder. Raises UserError where they do not fit the model, or are not those of the run, or of another host.
+    """Returns the config with the size of the vocabulary that was prepared and the number of shapes of its batches, and
+    keeps it, and what the data are, in the work folder.
+
+    Raises UserError where they do not fit the model, or are not those of the run, or of another host.
     """
     from wmt_transformer.data import fingerprint
     from wmt_transformer.train import hosts
@@ -141,11 +143,31 @@ def _settled(config: Config, workdir: Path, prepared: Prepared | PreparedText) -
         hosts.check_same(f"the prepared {name}", digest)
     _bind(workdir, found, hosts.is_main())
     model = dataclasses.replace(config.model, vocabulary_size=len(prepared.vocabulary))
-    config = dataclasses.replace(config, model=model)
+    data = dataclasses.replace(config.data, num_shapes=_num_shapes(config, workdir, prepared))
+    config = dataclasses.replace(config, model=model, data=data)
     if hosts.is_main():
         with whole_file(workdir / "config.json") as out:
             out.write(experiment.to_json(config))
     return config
+
+
+def _num_shapes(config: Config, workdir: Path, prepared: Prepared | PreparedText) -> int:
+    """Returns how many shapes of batches a run may have: as many as it is told, or as it has had, or as pay.
+
+    They are decided when the run begins: another number is other batches, and whoever gives it more steps later would
+    not expect that.
+    """
+    from wmt_transformer.data.batches import Batches
+    from wmt_transformer.data.prepare import Prepared
+    from wmt_transformer.data.shapes import worth_compiling
+
+    data, steps = config.data, config.train.steps
+    begun = experiment.run_config(workdir).data.num_shapes if (workdir / "config.json").is_file() else None
+    if config.train.epochs is not None and isinstance(prepared, Prepared):
+        multiple = data.batch_multiple * config.train.accumulation
+        epoch = Batches(prepared.train, data.source_tokens, data.target_tokens, 1, multiple).batches_per_epoch
+        steps = round(config.train.epochs * epoch)
+    return data.num_shapes or begun or worth_compiling(steps)
 
 
 def average(

@@ -89,7 +89,7 @@ class Batches:
       pairs: sentence pairs with their lengths, EOS included; each epoch asks for the next draw of them.
       source_tokens, target_tokens: slots in a global batch, at most; a pair that is longer than the budget
         still gets a batch of `multiple` rows.
-      num_shapes: at most this many different shapes.
+      num_shapes: at most this many different shapes; None: `shapes.MOST_SHAPES`.
       multiple: rows of every global batch are a multiple of this.
       seed: with the step, decides everything.
       host_index, host_count: which slice of the rows this process gets; `multiple` is shared out evenly.
@@ -100,7 +100,7 @@ class Batches:
         pairs: Pairs,
         source_tokens: int,
         target_tokens: int,
-        num_shapes: int = 12,
+        num_shapes: int | None = None,
         multiple: int = 8,
         seed: int = 1,
         host_index: int = 0,

@@ -6,7 +6,7 @@ is something that the caller holds, never hidden state.
 """
 
 from functools import partial
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -94,9 +94,8 @@ def attention(
     """
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     rate = 0.0 if dropout_key is None else dropout_rate
-    attend = cast(Any, _attend)  # custom_vjp loses its type
     heads_first = [jnp.swapaxes(x, -3, -2) for x in (query, key, value)]
-    gathered, exponents, total = attend(rate, *heads_first, mask, dropout_key)
+    gathered, exponents, total = _traced_once(rate, *heads_first, mask, dropout_key)
     weights = jax.lax.stop_gradient(exponents * (1.0 / total)[..., None].astype(exponents.dtype))
     return jnp.swapaxes(gathered, -3, -2), weights
 
@@ -155,6 +154,7 @@ def _attend_backward(
 
 
 _attend.defvjp(_attend_forward, _attend_backward)
+_traced_once: Any = jax.jit(_attend, static_argnums=0)
 
 
 def slots_dtype(dtype: Any) -> Any:

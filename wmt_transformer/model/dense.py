@@ -51,10 +51,11 @@ def _dot_general(
     """Stands in for `jax.lax.dot_general` where the last axes of x meet the first ones of the kernel."""
     ((meeting, _), _) = dimension_numbers
     summed = math.prod(x.shape[axis] for axis in meeting)
-    y = _product(x.reshape(-1, summed), kernel.reshape(summed, -1))
+    y = _traced_once(x.reshape(-1, summed), kernel.reshape(summed, -1))
     return y.reshape(*x.shape[: x.ndim - len(meeting)], *kernel.shape[len(meeting) :])
 
 
+@jax.jit
 def product(a: Float[Array, "*batch m k"], b: Float[Array, "*batch k n"]) -> Float[Array, "*batch m n"]:
     """Returns a · b in the type of a.
 
@@ -64,6 +65,7 @@ def product(a: Float[Array, "*batch m k"], b: Float[Array, "*batch k n"]) -> Flo
     return _by_platform(jnp.matmul, a, b)
 
 
+@functools.partial(jax.jit, static_argnums=2)
 def product_transposed(
     a: Float[Array, "*batch m k"], b: Float[Array, "*batch n k"], dtype: Any = None
 ) -> Float[Array, "*batch m n"]:
@@ -102,8 +104,11 @@ def _product_backward(saved: tuple[Array, Array], d_y: Array) -> tuple[Array, Ar
 
 
 _product.defvjp(_product_forward, _product_backward)
+_traced_once: Any = jax.jit(_product)
+"""Is traced once for each shape, not for each layer; so is all below that is jitted. XLA puts it back in its place."""
 
 
+@jax.jit
 def laid_out_transposed(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch columns rows"]:
     """Returns x with its last two axes exchanged, on a CPU in memory, as the left side of a product wants it there."""
 

@@ -7,6 +7,7 @@ result however the array is sharded. The key comes from `make_rng`, so a run sta
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ def random_bits(key: Key[Array, ""] | UInt32[Array, "2"], shape: tuple[int, ...]
     return bits ^ (bits >> 16)
 
 
+@partial(jax.jit, static_argnums=1)
 def dropout(x: Float[Array, "..."], rate: float, key: Key[Array, ""] | UInt32[Array, "2"]) -> Float[Array, "..."]:
     """Returns x with each element zeroed with probability `rate` and the others divided by 1 - `rate`."""
     threshold = min(round(rate * 2**32), 2**32 - 1)

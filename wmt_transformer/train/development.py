@@ -32,7 +32,7 @@ class Development:
         evaluate: Evaluate | None,
     ) -> None:
         # Few shapes: each is one more program to compile, and the development set is small.
-        self._batches = make_batches(config, prepared.dev, mesh, min(config.data.num_shapes, 3))
+        self._batches = make_batches(config, prepared.dev, mesh, min(config.data.num_shapes or 3, 3))
         self._bytes = prepared.statistics.get("dev_bytes")
         self._eval_step, self._mesh, self._evaluate = eval_step, mesh, evaluate
 

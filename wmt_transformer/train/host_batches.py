@@ -11,7 +11,7 @@ from wmt_transformer.train.sharding import row_slice
 
 
 def make_batches(
-    config: Config, tokens: Pairs | TokenStream, mesh: jax.sharding.Mesh, num_shapes: int, accumulation: int = 1
+    config: Config, tokens: Pairs | TokenStream, mesh: jax.sharding.Mesh, num_shapes: int | None, accumulation: int = 1
 ) -> Batches | Windows:
     """Returns this process's share of the batches: of sentence pairs, or of packed text for a language model."""
     data, (host_index, host_count) = config.data, row_slice(mesh)

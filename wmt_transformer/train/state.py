@@ -1,5 +1,6 @@
 """What a training run carries from step to step."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +38,7 @@ class TrainState(NamedTuple):
 
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, mesh: Mesh, ema: bool = False) -> TrainState:
     """Returns the shapes, dtypes and shardings of a run's state without allocating any of it."""
-    shapes = jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), ema))
+    shapes = _shapes(model, optimizer, ema)  # pyright: ignore[reportArgumentType]  Linen's modules can be hashed
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, shardings(shapes, mesh)
     )
@@ -66,6 +67,12 @@ def with_embeddings(state: TrainState, ids: np.ndarray, vectors: np.ndarray) -> 
 
     params, ema = (jax.tree_util.tree_map_with_path(replaced, tree) for tree in (state.params, state.ema))
     return state._replace(params=params, ema=ema)
+
+
+@functools.lru_cache(maxsize=2)
+def _shapes(model: Model, optimizer: optax.GradientTransformation, ema: bool) -> TrainState:
+    """Is kept: a start asks for it several times, and each time the whole model would be traced."""
+    return jax.eval_shape(lambda: _initial(model, optimizer, jax.random.key(0), ema))
 
 
 def _initial(model: Model, optimizer: optax.GradientTransformation, key: Array, ema: bool) -> TrainState:
