@@ -35,8 +35,8 @@ from wmt_transformer.explain import document, rounding, vocabulary, weights
 from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-LIBRARY = ("pieces", "weights", "model", "beam", "sampling", "markov")
-NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax"
+LIBRARY = ("pieces", "weights", "model", "beam", "sampling", "markov", "seen")
+NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax, gathering"
 
 
 @pytest.fixture(params=["node", "chromium"])
@@ -209,6 +209,23 @@ def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, variant: s
     assert len(expected) > 20 and expected.keys() <= found.keys(), expected.keys() - found.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(np.asarray(found[name], np.float32), array, atol=1e-4, err_msg=name)
+
+
+PIECEMEAL = f"""{THINK}
+model.extend(given.inputs, begin(), see);
+const {{ see: add, gathered }} = lib.gathering();
+let cache = model.start(given.source && model.encode(given.source, add), add);
+for (const ids of [given.inputs.slice(0, 2), ...given.inputs.slice(2).map((id) => [id])])
+  cache = model.extend(ids, cache, add).cache;
+const whole = {{ ...seen }};
+for (const [name, rows] of Object.entries(gathered())) see(name, rows);
+return [whole, seen];"""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_gathered_piece_by_piece_is_what_the_whole_text_gives(javascript, variant: str):
+    whole, gathered = javascript(PIECEMEAL, jax_found(variant, "float16")[0])
+    assert gathered == whole and len(whole) > 20  # to the last bit, masked scores as well
 
 
 def test_int8_weights_are_at_most_half_a_step_of_their_output_channel_away():

@@ -74,7 +74,7 @@ export const en = {
     },
     markov: {
       title: "What a Markov chain would say", short: "Markov",
-      what: ["Before neural networks, the next word was predicted by counting which word followed the last one or two in a text. Such a chain, counted here from a part of the training text, sees nothing else of the sentence, and nothing at all of the source."],
+      what: ["Before neural networks, the next word was predicted by counting which word followed the last one or two in a text. Such a chain, counted here from a part of the training text, sees nothing else of the sentence, and of a sentence to translate nothing at all."],
       try: "Go to a position whose last two words are common: how often is the chain right?",
     },
   },
