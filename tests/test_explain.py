@@ -347,6 +347,15 @@ def says(browser, text: str) -> str:
     return output(browser)
 
 
+def gone(browser, selector: str) -> None:
+    """Waits until no element is there."""
+    for _ in range(400):
+        if not browser.find_elements("css selector", selector):
+            return
+        time.sleep(0.025)
+    raise AssertionError(selector)
+
+
 def output(browser) -> str:
     return browser.find_element("css selector", "#output .translation").text.removeprefix("—")
 
@@ -450,6 +459,25 @@ def test_nothing_is_cut_at_any_width_in_either_language(page, browser, width: in
         assert browser.execute_script(cell) / columns > 14  # a short sentence's grid uses the room that there is
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_what_is_opened_stays_open_and_a_beam_of_other_settings_is_dimmed(page, browser):
+    open_page(browser, page)
+    says(browser, "the red cat sees a dog")
+    open_numbers = "return document.querySelector('#masked details').open"
+    browser.execute_script(open_numbers.replace("return ", "") + " = true")
+    click(browser, "#masked .pieces .chip:last-child")
+    browser.execute_async_script("setTimeout(arguments[0], 300)")
+    assert browser.find_elements("css selector", "#masked .pieces .chip:last-child[aria-pressed=true]")
+    assert browser.execute_script(open_numbers)
+    gone(browser, "[aria-busy]")
+    slide = (
+        "const slider = document.querySelector('[data-key=width]'); slider.value = 2;"
+        "slider.dispatchEvent(new Event('input')); return document.querySelectorAll('[aria-busy]').length"
+    )
+    assert browser.execute_script(slide) == 1
+    gone(browser, "[aria-busy]")
+    assert browser.execute_script("return document.querySelectorAll('#beam .results tbody tr').length") == 2
 
 
 def test_choosing_another_piece_turns_the_text_and_it_turns_back(page, browser, translator):
