@@ -218,3 +218,15 @@ def test_the_citation_and_the_changelog_have_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert citation["version"] == __version__ and citation["license"] == "Apache-2.0"
     assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0] == __version__
+
+
+def test_the_first_page_has_a_live_model_where_the_quickstart_was_run(site: Path, toy, tmp_path: Path):
+    import live
+
+    assert live.page(tmp_path, "zh_CN", tmp_path / "nothing") is None and not list(tmp_path.iterdir())
+    made = live.page(tmp_path, "zh_CN", toy / "run")
+    assert made and made.is_relative_to(tmp_path)
+    text = made.read_text("utf-8")
+    assert '"language": "zh"' in text and '"precision": "int8"' in text
+    for folder in ("en", "zh_cn"):
+        assert f'src="{made.name}"' in (ROOT / "docs" / folder / "index.md").read_text("utf-8")
