@@ -17,6 +17,7 @@ import generated  # noqa: E402
 import links  # noqa: E402
 import live  # noqa: E402
 import mathml  # noqa: E402
+from chinese_search import ChineseSearch  # noqa: E402
 
 from wmt_transformer import __version__  # noqa: E402
 
@@ -86,4 +87,5 @@ def setup(app: Any) -> None:
     app.connect("builder-inited", lambda app: generated.write(Path(app.srcdir), app.config.language))
     app.connect("source-read", lambda app, name, text: links.in_page(Path(app.srcdir), name, text))
     app.connect("html-page-context", other_language)
+    app.add_search_language(ChineseSearch)
     app.add_html_math_renderer("mathml", (mathml.inline, None), (mathml.block, None))
