@@ -93,9 +93,10 @@ def test_a_notebook_uses_public_names_only(name: str):
             assert not [used for used in names if used.startswith("_") and not used.startswith("__")], names
 
 
-def test_every_chinese_label_is_of_a_figure_in_a_lesson_or_of_the_package():
+def test_every_chinese_label_is_of_a_figure_of_a_lesson_the_package_or_the_documentation():
     written = "".join(cell.source for name in NAMES for cell in code(read("en", name)))
-    written += "".join(path.read_text("utf-8") for path in Path(labels.__file__).parent.glob("*.py"))
+    drawing = [*Path(labels.__file__).parent.glob("*.py"), FOLDER.parent / "docs" / "figures.py"]
+    written += "".join(path.read_text("utf-8") for path in drawing)
     for english, chinese in labels.WORDS.items():
         assert all(word in written for word in re.findall(r"[^\W\d_]+", english)), english
         assert english.count("#") == chinese.count("#")
