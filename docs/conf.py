@@ -15,7 +15,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import generated  # noqa: E402
 import links  # noqa: E402
+import live  # noqa: E402
 import mathml  # noqa: E402
+from chinese_search import ChineseSearch  # noqa: E402
 
 from wmt_transformer import __version__  # noqa: E402
 
@@ -71,10 +73,19 @@ def other_language(app: Any, pagename: str, templatename: str, context: dict[str
     context["other_address"] = f"{up}{FOLDERS[other]}/{pagename if found else 'index'}.html"
 
 
+def live_model(app: Any, config: Any) -> None:
+    """Puts the page in which the quickstart's model thinks onto the first page (`only` in index.md), where it is."""
+    if made := live.page(Path(app.srcdir), config.language):
+        config.html_extra_path = [str(made)]
+        app.tags.add("live")
+
+
 def setup(app: Any) -> None:
     """Connects what is made before the build and while pages are read."""
+    app.connect("config-inited", live_model)
     app.connect("config-inited", lambda app, config: setattr(config, "html_title", TITLES[config.language]))
     app.connect("builder-inited", lambda app: generated.write(Path(app.srcdir), app.config.language))
     app.connect("source-read", lambda app, name, text: links.in_page(Path(app.srcdir), name, text))
     app.connect("html-page-context", other_language)
+    app.add_search_language(ChineseSearch)
     app.add_html_math_renderer("mathml", (mathml.inline, None), (mathml.block, None))

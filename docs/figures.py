@@ -13,10 +13,13 @@ from wmt_transformer.decode.beam import length_penalty
 from wmt_transformer.model.layers import sinusoids
 from wmt_transformer.train.optimizer import learning_rate
 from wmt_transformer.visualize import positions
+from wmt_transformer.visualize.labels import use_chinese
 
 
-def draw(folder: Path) -> None:
+def draw(folder: Path, language: str) -> None:
     """Writes positions.png, schedule.png and length_penalty.png, those that are not there."""
+    if language == "zh_CN":
+        use_chinese()
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in {"positions": encodings, "schedule": schedule, "length_penalty": penalty}.items():
         if not (path := folder / f"{name}.png").is_file():

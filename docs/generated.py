@@ -52,7 +52,7 @@ def write(site: Path, language: str) -> None:
     edition = language[:2]
     for notebook in sorted((ROOT / "notebooks" / edition).glob("*.ipynb")):
         put(site / "notebooks" / notebook.name, lesson(notebook, language))
-    figures.draw(site / "reference")
+    figures.draw(site / "reference", language)
 
 
 def put(path: Path, text: str) -> None:

@@ -2,7 +2,10 @@
 
 import argparse
 import ast
+import json
 import re
+import shutil
+import subprocess
 import urllib.parse
 from pathlib import Path
 
@@ -218,3 +221,30 @@ def test_the_citation_and_the_changelog_have_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert citation["version"] == __version__ and citation["license"] == "Apache-2.0"
     assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0] == __version__
+
+
+def test_the_first_page_has_a_live_model_where_the_quickstart_was_run(site: Path, toy, tmp_path: Path):
+    import live
+
+    assert live.page(tmp_path, "zh_CN", tmp_path / "nothing") is None and not list(tmp_path.iterdir())
+    made = live.page(tmp_path, "zh_CN", toy / "run")
+    assert made and made.is_relative_to(tmp_path)
+    text = made.read_text("utf-8")
+    assert '"language": "zh"' in text and '"precision": "int8"' in text
+    for folder in ("en", "zh_cn"):
+        assert f'src="{made.name}"' in (ROOT / "docs" / folder / "index.md").read_text("utf-8")
+
+
+def test_a_chinese_query_is_cut_as_the_pages_are(site: Path):
+    pytest.importorskip("sphinx", reason="sphinx is not installed: it comes with the extra `docs`")
+    from chinese_search import ChineseSearch
+
+    found = ChineseSearch({})
+    assert found.split("束搜索 (beam search)") == ["beam", "search", "束搜", "搜索"]
+    assert f"{found.language_name.lower()}-stemmer.js" == found.js_stemmer_rawcode
+    if not shutil.which("node"):
+        pytest.skip("there is no node to cut queries with")
+    queries = ["束搜索 (beam search)", "用 JAX 实现的Transformer", "", "--beam-size 4"]
+    script = f"{found.js_splitter_code}; console.log(JSON.stringify({json.dumps(queries)}.map(splitQuery)))"
+    cut = json.loads(subprocess.run(["node", "-e", script], capture_output=True, check=True).stdout)
+    assert [sorted(one) for one in cut] == [sorted(found.split(query)) for query in queries]

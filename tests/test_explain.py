@@ -35,8 +35,8 @@ from wmt_transformer.explain import document, rounding, vocabulary, weights
 from wmt_transformer.model.build import build
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
-LIBRARY = ("pieces", "weights", "model", "beam", "sampling", "markov")
-NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax"
+LIBRARY = ("pieces", "weights", "model", "beam", "sampling", "markov", "seen")
+NAMES = "Pieces, normalise, Transformer, unpacked, search, top, filtered, Chain, logSoftmax, gathering"
 
 
 @pytest.fixture(params=["node", "chromium"])
@@ -211,6 +211,23 @@ def test_every_array_is_jax_s_on_the_same_rounded_weights(javascript, variant: s
         np.testing.assert_allclose(np.asarray(found[name], np.float32), array, atol=1e-4, err_msg=name)
 
 
+PIECEMEAL = f"""{THINK}
+model.extend(given.inputs, begin(), see);
+const {{ see: add, gathered }} = lib.gathering();
+let cache = model.start(given.source && model.encode(given.source, add), add);
+for (const ids of [given.inputs.slice(0, 2), ...given.inputs.slice(2).map((id) => [id])])
+  cache = model.extend(ids, cache, add).cache;
+const whole = {{ ...seen }};
+for (const [name, rows] of Object.entries(gathered())) see(name, rows);
+return [whole, seen];"""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_gathered_piece_by_piece_is_what_the_whole_text_gives(javascript, variant: str):
+    whole, gathered = javascript(PIECEMEAL, jax_found(variant, "float16")[0])
+    assert gathered == whole and len(whole) > 20  # to the last bit, masked scores as well
+
+
 def test_int8_weights_are_at_most_half_a_step_of_their_output_channel_away():
     config = dataclasses.replace(MODEL, attention_bias=True, num_heads=3, d_k=5, d_v=7)
     shapes: Any = jax.eval_shape(build(config).init, jax.random.key(0), *[jnp.ones((1, 2), int)] * 2)["params"]
@@ -330,6 +347,15 @@ def says(browser, text: str) -> str:
     return output(browser)
 
 
+def gone(browser, selector: str) -> None:
+    """Waits until no element is there."""
+    for _ in range(400):
+        if not browser.find_elements("css selector", selector):
+            return
+        time.sleep(0.025)
+    raise AssertionError(selector)
+
+
 def output(browser) -> str:
     return browser.find_element("css selector", "#output .translation").text.removeprefix("—")
 
@@ -433,6 +459,25 @@ def test_nothing_is_cut_at_any_width_in_either_language(page, browser, width: in
         assert browser.execute_script(cell) / columns > 14  # a short sentence's grid uses the room that there is
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_what_is_opened_stays_open_and_a_beam_of_other_settings_is_dimmed(page, browser):
+    open_page(browser, page)
+    says(browser, "the red cat sees a dog")
+    open_numbers = "return document.querySelector('#masked details').open"
+    browser.execute_script(open_numbers.replace("return ", "") + " = true")
+    click(browser, "#masked .pieces .chip:last-child")
+    browser.execute_async_script("setTimeout(arguments[0], 300)")
+    assert browser.find_elements("css selector", "#masked .pieces .chip:last-child[aria-pressed=true]")
+    assert browser.execute_script(open_numbers)
+    gone(browser, "[aria-busy]")
+    slide = (
+        "const slider = document.querySelector('[data-key=width]'); slider.value = 2;"
+        "slider.dispatchEvent(new Event('input')); return document.querySelectorAll('[aria-busy]').length"
+    )
+    assert browser.execute_script(slide) == 1
+    gone(browser, "[aria-busy]")
+    assert browser.execute_script("return document.querySelectorAll('#beam .results tbody tr').length") == 2
 
 
 def test_choosing_another_piece_turns_the_text_and_it_turns_back(page, browser, translator):

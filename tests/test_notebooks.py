@@ -14,8 +14,8 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: it
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in (FOLDER / "en").glob("*.ipynb"))
-FAST = ("1_tokens_and_next_token_prediction", "3_attention", "4_transformer", "6_decoding")
-"""Those that are run with every change, seconds each; the others train or compile for longer."""
+FAST = ("1_tokens_and_next_token_prediction", "3_attention", "4_transformer", "6_decoding", "8_scaling")
+"""Those that are run with every change, less than a minute each; the others train or compile for longer."""
 
 
 def read(edition: str, name: str) -> Any:
@@ -93,12 +93,14 @@ def test_a_notebook_uses_public_names_only(name: str):
             assert not [used for used in names if used.startswith("_") and not used.startswith("__")], names
 
 
-def test_every_chinese_label_is_of_a_figure_in_a_lesson_or_of_the_package():
+def test_every_chinese_label_is_of_a_figure_of_a_lesson_the_package_or_the_documentation():
     written = "".join(cell.source for name in NAMES for cell in code(read("en", name)))
-    written += "".join(path.read_text("utf-8") for path in Path(labels.__file__).parent.glob("*.py"))
+    drawing = [*Path(labels.__file__).parent.glob("*.py"), FOLDER.parent / "docs" / "figures.py"]
+    written += "".join(path.read_text("utf-8") for path in drawing)
     for english, chinese in labels.WORDS.items():
         assert all(word in written for word in re.findall(r"[^\W\d_]+", english)), english
         assert english.count("#") == chinese.count("#")
+        assert "$" not in chinese, chinese  # matplotlib's formulas have no Chinese letters: boxes would be drawn
 
 
 @pytest.mark.timeout(1800)

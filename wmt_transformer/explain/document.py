@@ -27,7 +27,7 @@ from wmt_transformer.explain import vocabulary, weights
 from wmt_transformer.explain.rounding import Cost
 
 FOLDER = Path(__file__).with_name("page")
-THINKING = ("pieces", "weights", "model", "beam", "sampling", "markov", "worker")
+THINKING = ("pieces", "weights", "model", "beam", "sampling", "markov", "seen", "worker")
 SHOWING = (
     "model",
     "beam",

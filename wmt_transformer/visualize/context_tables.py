@@ -64,7 +64,7 @@ def picture(vocabularies: Mapping[str, int]) -> Figure:
         color="black",
         label=f"Transformer (base), {parameters / 1e6:.0f} million parameters",
     )
-    panel.axhline(80, color="gray", linestyle=":", linewidth=1, label="atoms in the visible universe, about $10^{80}$")
+    panel.axhline(80, color="gray", linestyle=":", linewidth=1, label="atoms in the visible universe, about 10⁸⁰")
     panel.set(xscale="log", yscale="log", xlabel="context (tokens)", ylabel="numbers to store", ylim=(1, None))
     panel.set_xticks(CONTEXTS, [f"{context}" for context in CONTEXTS], fontsize=8)
     panel.set_yticks([1, 10, 100, 1000], [f"$10^{{{power}}}$" for power in (1, 10, 100, 1000)])

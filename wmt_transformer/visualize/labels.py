@@ -1,4 +1,4 @@
-"""Words of figures in Chinese: those of this package's pictures and of the lessons.
+"""Words of figures in Chinese: those of this package's pictures, of the lessons and of the documentation.
 
 matplotlib translates nothing, so that every text is looked up where it is set. `labels_zh.json` has the lines; # is a
 number, whichever it is.

@@ -52,6 +52,7 @@ export const press = (label, key, act, props = {}) =>
   h("button", { type: "button", class: "press", "data-key": key, onclick: act, ...props }, label);
 
 /** Returns a number as people read it. */
-export const number = (value, digits = 2) => (value === -Infinity ? "−∞" : value.toFixed(digits).replace("-", "−"));
+export const number = (value, digits = 2) =>
+  value === -Infinity ? "−∞" : value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−"); // no −0.00
 
 export const percent = (share) => (share >= 0.9995 ? "100 %" : share >= 0.1 ? `${(100 * share).toFixed(1)} %` : `${(100 * share).toFixed(2)} %`);

@@ -8,9 +8,9 @@ import { h, number, percent } from "./dom.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Returns a canvas of `width` x `height` CSS pixels on which `paint(context)` has drawn. */
-function canvas(width, height, label, paint) {
+function canvas(width, height, label, paint, props = {}) {
   const dots = window.devicePixelRatio || 1;
-  const made = h("canvas", { width: Math.round(width * dots), height: Math.round(height * dots), role: "img", "aria-label": label });
+  const made = h("canvas", { width: Math.round(width * dots), height: Math.round(height * dots), role: "img", "aria-label": label, ...props });
   made.style.cssText = `width:${width}px;height:${height}px`;
   const context = made.getContext("2d");
   context.scale(dots, dots);
@@ -38,7 +38,7 @@ export function vector(name, values, note = "") {
   const columns = Math.min(values.length, Math.floor(264 / width)), rows = [];
   for (let at = 0; at < values.length; at += columns) rows.push([...values.subarray(at, at + columns)]);
   const first = [...values.subarray(0, 4)].map((v) => number(v)).join("  ");
-  const picture = canvas(columns * width, rows.length * 12, `${name}: ${first} …`, (context) => cells(context, rows, 0, 0, width, 12));
+  const picture = canvas(columns * width, rows.length * 12, `${name}: ${first} …`, (context) => cells(context, rows, 0, 0, width, 12), { class: "strip" });
   return h("figure", { class: "vector" }, h("figcaption", {}, name),
     picture, h("span", { class: "numbers" }, `[${first}  …]`, h("small", {}, ` ${values.length}${note}`)));
 }
@@ -93,7 +93,7 @@ export function thumbnail(label, rows) {
 /** Returns many rows as a grid without names, as wide as there is room. */
 export function grid(label, rows, kind) {
   const width = Math.max(1, Math.min(6, Math.floor(512 / rows[0].length))), height = Math.max(3, Math.min(12, Math.floor(240 / rows.length)));
-  return h("div", { class: "scroll" }, canvas(rows[0].length * width, rows.length * height, label, (context) => cells(context, rows, 0, 0, width, height, kind)));
+  return h("div", { class: "scroll" }, canvas(rows[0].length * width, rows.length * height, label, (context) => cells(context, rows, 0, 0, width, height, kind), { class: "strip" }));
 }
 
 /** Returns [name, share, …] entries as bars; with `pick`, each is a button. `ghost` is a share to compare with. */

@@ -38,7 +38,7 @@ export function drawnMap(translates, present, t, go) {
     const words = stop ? t.stops[stop].short : t.ui.addNorm;
     const lines = words.split("\n");
     const text = lines.map((line, i) =>
-      svg("text", { x: middle[0], y: middle[1] + (i - (lines.length - 1) / 2) * 11, "font-size": 10 }, line));
+      svg("text", { x: middle[0], y: middle[1] + (i - (lines.length - 1) / 2) * 12, "font-size": 10 }, line));
     const shape = svg("rect", { x, y, width, height, rx: 5 });
     if (!stop) return svg("g", { class: "still" }, shape, text);
     const link = svg("a", { href: `#${stop}`, class: `box ${stop}`, "data-stop": stop, "aria-label": t.stops[stop].title }, shape, text);

@@ -62,7 +62,11 @@ function ask(kind, more = {}) {
 }
 
 const think = () => ask("think", { forced: state.forced });
-const askForBeam = () => ask("beam", { width: state.width, alpha: state.alpha });
+
+function askForBeam() {
+  ask("beam", { width: state.width, alpha: state.alpha });
+  sections.get("beam").figure.setAttribute("aria-busy", "true"); // what it shows is of another text or setting
+}
 
 const timers = {};
 function later(name, act, wait) {
@@ -85,6 +89,7 @@ function answered(answer) {
   } else if (answer.kind === "beam") {
     beam = answer;
     drawStop("beam");
+    sections.get("beam").figure.removeAttribute("aria-busy");
   } else {
     drawnTexts = answer;
     drawStop("sampling");
@@ -120,11 +125,13 @@ function looking(stop) {
 function drawStop(stop) {
   if (!thought || !sections.has(stop)) return;
   const { figure } = sections.get(stop), focused = document.activeElement?.dataset?.key;
+  const opened = figure.querySelector("details")?.open;
   let parts;
   if (stop === "beam") parts = beam ? beamFigure({ found: beam, name: nameOf, t: t() }, growing ?? Infinity) : [];
   else parts = (figures[stop] ?? whatIfFigures[stop])(looking(stop));
   figure.replaceChildren(...[parts].flat(9).filter(Boolean));
-  if (focused && figure.querySelector) figure.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (opened) figure.querySelector("details").open = true;
+  if (focused) figure.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
 /** Draws what the reader sees, and then, one after the other, what is further away. */

@@ -74,7 +74,7 @@ export const en = {
     },
     markov: {
       title: "What a Markov chain would say", short: "Markov",
-      what: ["Before neural networks, the next word was predicted by counting which word followed the last one or two in a text. Such a chain, counted here from a part of the training text, sees nothing else of the sentence, and nothing at all of the source."],
+      what: ["Before neural networks, the next word was predicted by counting which word followed the last one or two in a text. Such a chain, counted here from a part of the training text, sees nothing else of the sentence, and of a sentence to translate nothing at all."],
       try: "Go to a position whose last two words are common: how often is the chain right?",
     },
   },
@@ -98,7 +98,7 @@ export const en = {
     fires: (count, width, name, all) => `${count} of ${width} units fire for “${name}”; ${all} over the whole sentence.`,
     after: (text) => `after ${text}`, next: "The next piece", choose: "Click on another piece to make the model go on from it.", given: "This piece is given by your text; choose a later position to turn the text.",
     temperature: "temperature T", all: "all", draw: "Draw five", ghost: (name) => `The next piece where “${name}” was written, after the filters; the thin line is what it was before them.`,
-    positionsOn: "positions", maskOn: "mask of the decoder", swap: "Exchange two words", headsOn: "Heads", encoderAttention: "encoder, layer", decoderAttention: "decoder, layer", crossAttention: "to the source, layer",
+    positionsOn: "positions", maskOn: "mask of the decoder", swap: "Exchange two words", headsOn: "Heads", encoderAttention: (layer) => `encoder, layer ${layer}`, decoderAttention: (layer) => `decoder, layer ${layer}`, crossAttention: (layer) => `to the source, layer ${layer}`,
     whole: "Nothing is broken and nothing is forced: change something above.", unbroken: "the model itself", broken: "broken", turned: "from your piece on",
     belief: "log-probability of the model's own text", logs: (before, now) => `${before.toFixed(2)} before, ${now.toFixed(2)} now`.replaceAll("-", "−"),
     chain: (order) => (order === 1 ? "chain, 1 piece" : `chain, ${order} pieces`), never: "This context never occurred: the chain has nothing to say.", transformer: "Transformer", seesAll: "sees everything",

@@ -19,7 +19,7 @@ export const zh = {
     },
     attention: {
       title: "自注意力：谁在看谁", short: "自注意力",
-      what: ["一个查询与每个键相乘，得到每一对词元的分数。除以 √d_k，免得向量太长使 softmax 过于肯定；softmax 再把分数变成总和为 1 的份额，值就按这些份额相加。每个头各算各的；在编码器里，每个词元都能看见所有词元。"],
+      what: ["一个查询与每个键相乘，得到每一对词元的分数。除以 √d_k，免得向量太长使 softmax 过于集中；softmax 再把分数变成总和为 1 的份额，值就按这些份额相加。每个头独立计算；在编码器里，每个词元都能看见所有词元。"],
       try: "找一个主要看相邻词元的头，再找一个看句尾的头。",
     },
     norm: {
@@ -29,7 +29,7 @@ export const zh = {
     },
     feedforward: {
       title: "前馈网络：各算各的", short: "前馈网络",
-      what: ["两次矩阵相乘，中间一道门槛，所有位置共用。总和低于 0 的隐藏单元保持沉默。注意力在词元之间搬运信息，这里则对信息进行加工。"],
+      what: ["两次矩阵相乘，中间设一个阈值，所有位置共用同样的参数。加权和低于 0 的隐藏单元不激活。注意力在词元之间搬运信息，这里则对信息进行加工。"],
       try: "看看两个相近的词和两个不同的词各激活了哪些单元。",
     },
     shifted: {
@@ -49,7 +49,7 @@ export const zh = {
     },
     decoder_feedforward: {
       title: "解码器的前馈网络", short: "前馈网络",
-      what: ["和编码器里一样：两次相乘，一道让许多单元沉默的门槛。"],
+      what: ["和编码器里一样：两次矩阵相乘，中间的阈值使许多单元不激活。"],
       try: "把激活单元的比例和编码器的比一比。",
     },
     probabilities: {
@@ -58,13 +58,13 @@ export const zh = {
       try: "点一下排第二的词元，看后面的句子变成什么样。",
     },
     sampling: {
-      title: "抽取而不是挑选", short: "采样",
-      what: ["最可能的词元只是一种接法。随机抽取，文本就各不相同。温度 T 小于 1 使模型更保守，大于 1 更大胆；top-k 只留下最可能的 k 个词元；top-p 留下总概率达到 p 的最少几个。"],
-      try: "分别在温度 0、1 和 2 下抽取。",
+      title: "随机采样", short: "采样",
+      what: ["最可能的词元只是一种接法。随机采样，每次写出的文本都不同。温度 T 小于 1 使模型更保守，大于 1 更大胆；top-k 只留下最可能的 k 个词元；top-p 留下总概率达到 p 的最少几个。"],
+      try: "分别在温度 0、1 和 2 下采样。",
     },
     beam: {
       title: "束搜索", short: "束搜索",
-      what: ["最可能的下一个词元，未必开启最可能的句子。束搜索同时保留几个假设，把它们都往下续写，剪掉其余的。每个词元都会降低概率，长句子本来总会吃亏：所以把对数概率除以一个随长度增长的惩罚项，其指数为 α。"],
+      what: ["最可能的下一个词元，未必通向最可能的句子。束搜索同时保留几个假设，把它们都往下续写，剪掉其余的。每个词元都会降低概率，长句子本来总会吃亏：所以把对数概率除以一个随长度增长的惩罚项，其指数为 α。"],
       try: "把束宽设为 1（贪心搜索），再设为 8；把 α 设为 0 和 2，注意长度的变化。",
     },
     breaking: {
@@ -74,8 +74,8 @@ export const zh = {
     },
     markov: {
       title: "马尔可夫链会怎么说", short: "马尔可夫",
-      what: ["在神经网络之前，人们靠数数来预测下一个词：看文本里最后一两个词之后跟的是什么。这里的链是从一部分训练文本数出来的，它看不到句子的其余部分，更完全看不到原文。"],
-      try: "走到前两个词很常见的位置：链有多少次说对了？",
+      what: ["在神经网络之前，人们靠计数来预测下一个词：统计文本中某一两个词之后出现过哪些词。这里的链是从一部分训练文本统计出来的，它看不到句子的其余部分；若是翻译，则完全看不到原文。"],
+      try: "选一个前两个词很常见的位置：链猜对了多少次？",
     },
   },
   ui: {
@@ -97,16 +97,16 @@ export const zh = {
     hidden: "隐藏单元", hiddenAll: "每个词元的隐藏单元，每行一个",
     fires: (count, width, name, all) => `对“${name}”，${width} 个单元中有 ${count} 个被激活；整句话平均 ${all}。`,
     after: (text) => `接在 ${text} 之后`, next: "下一个词元", choose: "点别的词元，让模型从它接着写。", given: "这个词元是您的文本给定的；要改变走向，请选后面的位置。",
-    temperature: "温度 T", all: "全部", draw: "抽五次", ghost: (name) => `写出“${name}”的位置上，过滤之后的下一个词元；细线是过滤之前的概率。`,
-    positionsOn: "位置", maskOn: "解码器的掩码", swap: "交换两个词", headsOn: "注意力头", encoderAttention: "编码器，层", decoderAttention: "解码器，层", crossAttention: "看向原文，层",
-    whole: "现在什么也没拆，什么也没强加：请在上面改动一下。", unbroken: "模型自己", broken: "拆过之后", turned: "从您选的词元开始",
-    belief: "模型自己那句话的对数概率", logs: (before, now) => `之前 ${before.toFixed(2)}，现在 ${now.toFixed(2)}`.replaceAll("-", "−"),
-    chain: (order) => `链，${order} 个词元`, never: "这个上文从未出现过：链无话可说。", transformer: "Transformer", seesAll: "看得见一切",
+    temperature: "温度 T", all: "全部", draw: "采样五次", ghost: (name) => `写出“${name}”的位置上，过滤之后的下一个词元；细线是过滤之前的概率。`,
+    positionsOn: "位置", maskOn: "解码器的掩码", swap: "交换两个词", headsOn: "注意力头", encoderAttention: (layer) => `编码器第 ${layer} 层`, decoderAttention: (layer) => `解码器第 ${layer} 层`, crossAttention: (layer) => `看向原文，第 ${layer} 层`,
+    whole: "现在什么都没拆，也没有指定词元：请在上面改动一下。", unbroken: "完好的模型", broken: "拆掉之后", turned: "从您选的词元续写",
+    belief: "完好的模型所写句子的对数概率", logs: (before, now) => `之前 ${before.toFixed(2)}，现在 ${now.toFixed(2)}`.replaceAll("-", "−"),
+    chain: (order) => `链，${order} 个词元`, never: "这个上文从未出现过，链给不出预测。", transformer: "Transformer", seesAll: "看得见一切",
     width: "束宽", grow: "让它生长", runs: "继续", ended: "结束", pruned: "剪掉", beamLabel: (steps) => `束搜索，共 ${steps} 步`,
     resultColumns: ["假设", "log P", "词元数", "惩罚", "得分"], noPenalty: "α = 0 时，得分就是对数概率本身。",
     penaltySame: "没有惩罚（α = 0）时，胜出的还是同一个假设。", penaltyOther: (text) => `没有惩罚（α = 0）时，胜出的会是另一个：${text || "（空文本）"}`,
     tooLong: (left) => `文本超出了模型在这里能读的长度：有 ${left} 个词元没有读。`,
-    turnedNote: "您选了另一个词元，文本因此转了向。", undo: "回到模型自己的", brokenNote: "模型的一部分已被关掉。", mend: "全部修好",
+    turnedNote: "您选了另一个词元，文本因此改变。", undo: "恢复模型自己的选择", brokenNote: "模型的一部分已被关掉。", mend: "全部恢复",
     old: "这个浏览器缺少页面所需的功能（模块脚本和 Worker）。请用新版 Firefox、Chrome、Edge 或 Safari 打开。",
   },
 };

@@ -15,10 +15,10 @@ export const whatIfControls = {
   ],
 
   breaking: ({ t, state, set, model }) => {
-    const heads = (name, layers, words) => [...Array(layers).keys()].map((layer) =>
-      h("fieldset", {}, h("legend", {}, `${words} ${layer + 1}`),
+    const heads = (stack, kind, layers, words) => [...Array(layers).keys()].map((layer) =>
+      h("fieldset", {}, h("legend", {}, words(layer + 1)),
         [...Array(model.num_heads).keys()].map((head) => {
-          const one = `${name}_${layer}/${words === t.ui.crossAttention ? "cross" : "self"}_attention/${head}`;
+          const one = `${stack}_${layer}/${kind}_attention/${head}`;
           return tick(String(head + 1), one, !state.off.has(one), (on) => {
             const off = new Set(state.off);
             if (on) off.delete(one);
@@ -32,9 +32,9 @@ export const whatIfControls = {
       tick(t.ui.maskOn, "mask", state.mask, (mask) => set({ mask })),
       press(t.ui.swap, "swap", () => set({ text: swapped(state.text) })),
       h("details", {}, h("summary", {}, t.ui.headsOn), h("div", { class: "heads-off" },
-        translates && heads("encoder", model.num_layers, t.ui.encoderAttention),
-        heads("decoder", model.decoder_layers, t.ui.decoderAttention),
-        translates && heads("decoder", model.decoder_layers, t.ui.crossAttention))),
+        translates && heads("encoder", "self", model.num_layers, t.ui.encoderAttention),
+        heads("decoder", "self", model.decoder_layers, t.ui.decoderAttention),
+        translates && heads("decoder", "cross", model.decoder_layers, t.ui.crossAttention))),
     ];
   },
 };

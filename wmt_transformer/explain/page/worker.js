@@ -9,9 +9,10 @@ import { Transformer, logSoftmax } from "./model.js";
 import { BOS, EOS, search, top } from "./beam.js";
 import { drawn, filtered, randomNumbers } from "./sampling.js";
 import { Chain } from "./markov.js";
+import { gathering } from "./seen.js";
 
 const CONTINUATION = 24; // pieces that a language model writes at most
-const PATIENCE = 12; // milliseconds of work before a look at the questions
+const PATIENCE = 30; // milliseconds of work before a look at the questions, which takes 4: browsers wait so long
 
 let run, pieces, weights, chains, newest = {};
 
@@ -75,26 +76,26 @@ class Reading {
   }
 
   /** Returns {logits, cache} after the beginning, from which a search goes on. */
-  begun() {
-    const { logits, cache } = this.model.extend([BOS, ...this.prompt], this.start());
+  begun(see) {
+    const { logits, cache } = this.model.extend([BOS, ...this.prompt], this.start(see), see);
     return { logits: logits.at(-1), cache };
   }
 
-  next(id, cache) {
-    const after = this.model.extend([id], cache);
+  next(id, cache, see) {
+    const after = this.model.extend([id], cache, see);
     return { logits: after.logits[0], cache: after.cache };
   }
 
   /** Returns the ids that are written after the beginning: `forced` ones first, then what `choose(logits)` chooses. */
-  async written(choose, forced, pause) {
-    let { logits, cache } = this.begun();
+  async written(choose, forced, pause, see) {
+    let { logits, cache } = this.begun(see);
     const tokens = [];
-    while (tokens.length < this.limit && tokens.at(-1) !== EOS) {
+    for (;;) {
       await pause();
       tokens.push(forced[tokens.length] ?? choose(logits));
-      ({ logits, cache } = this.next(tokens.at(-1), cache));
+      if (tokens.length >= this.limit || tokens.at(-1) === EOS) return tokens;
+      ({ logits, cache } = this.next(tokens.at(-1), cache, see));
     }
-    return tokens;
   }
 
   text(tokens) {
@@ -108,14 +109,13 @@ const greedy = (logits) => top(logits, 1)[0];
 
 /** Answers with everything that the model computes of a text and of what it writes. */
 async function* think({ text, forced, changes }, pause) {
-  const reading = new Reading(text, changes), seen = {};
-  const see = (name, rows) => (seen[name] = rows);
-  reading.start(see); // the encoder's part is computed once, the decoder's again for the whole output
-  const tokens = await reading.written(greedy, forced, pause);
-  const outputs = [...reading.prompt, ...tokens], inputs = [BOS, ...outputs.slice(0, -1)];
-  const { logits } = reading.model.extend(inputs, reading.start(see), see);
+  const reading = new Reading(text, changes), { see, gathered } = gathering();
+  const tokens = await reading.written(greedy, forced, pause, see);
+  const outputs = [...reading.prompt, ...tokens], inputs = [BOS, ...outputs.slice(0, -1)], seen = gathered();
+  // Without its mask the decoder sees what comes later, once that is written: it reads the whole again.
+  if (!changes.mask) reading.model.extend(inputs, reading.start(), (name, rows) => (seen[name] = rows));
   const answer = {
-    seen, logits, source: reading.source, inputs, outputs, prompt: reading.prompt.length, left: reading.left,
+    seen, logits: seen.logits, source: reading.source, inputs, outputs, prompt: reading.prompt.length, left: reading.left,
     output: reading.text(tokens), chains: chains.map((chain) => inputs.map((_, t) => chain.next(outputs.slice(0, t)).slice(0, 8))),
   };
   const changed = changes.off.size || !changes.positions || !changes.mask;
