@@ -88,7 +88,7 @@ def test_scores_are_length_normalised_teacher_forced_log_probabilities(params: A
         row[: len(ids)] = ids
     limits = np.array([20, 20, 12, 0], np.int32)
     batch: Any = (source, limits, None, np.float32(0.6), np.float32(0.0), np.uint32(1), np.zeros((4, 3), np.int32))
-    program = batched.Program((MODEL,), sampling.Greedy(), 3, 2, cache_lengths=(24,), covered=False, alignments=False)
+    program = batched.Program((MODEL,), sampling.Greedy(), 3, 2, (24,), covered=False, alignments=False, halved=False)
     found, _ = batched._decode((params,), batched.Batch(*batch), program=program)
     tokens, scores = map(np.asarray, found)
     for rank in range(2):
