@@ -159,6 +159,7 @@ def test_training_calls_back_after_every_step_and_evaluation_and_goes_on_to_the_
     assert (outcome.step, outcome.signal) == (8, None)
 
 
+@pytest.mark.slow
 def test_what_a_callback_raises_ends_the_run_which_goes_on_from_its_checkpoint(toy, tmp_path):
     def fail(step, metrics):
         if step == 5:

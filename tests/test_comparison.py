@@ -45,6 +45,7 @@ def by_sacrebleu(files: dict[str, Path], test: str) -> tuple[list[list[float]], 
     return [good, bad], p
 
 
+@pytest.mark.slow
 def test_scores_intervals_and_both_tests_are_those_of_sacrebleus_command(files, capsys):
     arguments = ("--hypotheses", files["good"], files["bad"], "--references", files["references"])
     assert run("evaluate", *arguments, "--json") == 0

@@ -264,6 +264,7 @@ def stop_after(monkeypatch, step: int) -> None:
     monkeypatch.setattr(Stop, "agreed", lambda self, now: signal.SIGTERM if now == step else None)
 
 
+@pytest.mark.slow
 def test_the_average_of_a_run_that_was_stopped_is_that_of_a_run_that_was_not(toy, tmp_path, monkeypatch):
     workdir = tmp_path / "w"
     for step in (2, 7, 11):

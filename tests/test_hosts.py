@@ -110,6 +110,7 @@ def test_two_processes_learn_what_one_does(toy, one):
 
 
 @pytest.mark.multihost
+@pytest.mark.slow
 def test_a_run_of_two_processes_that_is_stopped_goes_on_as_one_process_with_another_mesh(toy, one):
     workdir = toy / "mixed"
     fsdp = launch(2, "train", toy / "toy.py", "--workdir", workdir, *SETTINGS, *NO_BLEU, "--mesh.fsdp", 2)

@@ -29,6 +29,7 @@ def test_a_finished_run_in_one_object(toy, capsys):
     assert all(0.5 < one["bytes"] / (3 * 4 * found["parameters"]) < 3 for one in found["checkpoints"])
 
 
+@pytest.mark.slow
 def test_restarts_are_counted_where_steps_were_made(toy, tmp_path, capsys):
     workdir = tmp_path / "w"
     for steps, restarts in ((3, 0), (6, 1), (6, 1)):

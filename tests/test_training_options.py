@@ -128,6 +128,7 @@ def test_a_run_of_epochs_ends_after_as_many_passes_and_goes_on_to_more(toy, tmp_
     assert checkpoint.steps(workdir)[-1] == one
 
 
+@pytest.mark.slow
 def test_a_run_stops_early_by_its_score_where_that_is_asked_for(toy, tmp_path, monkeypatch):
     scores = iter([1.0, 3.0, 2.0, 3.0, 4.0, 5.0])
 

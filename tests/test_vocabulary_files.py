@@ -114,6 +114,7 @@ def test_a_pair_of_marian_models_encodes_each_side_with_its_own(tmp_path: Path):
     assert fingerprint.of(again.folder) == fingerprint.of(prepared.folder)
 
 
+@pytest.mark.slow
 def test_source_and_target_may_have_a_vocabulary_each_if_they_share_no_table(
     config: Path,  # noqa: F811
     tmp_path: Path,
