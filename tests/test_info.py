@@ -4,6 +4,7 @@ import json
 
 import jax
 import numpy as np
+import pytest
 from commands import params_of, refused, run
 from matplotlib import image
 
