@@ -104,7 +104,7 @@ define install
 endef
 
 .venv/.installed: pyproject.toml | .venv/bin/python
-	$(call install,.venv,.)
+	$(call install,.venv,.[serve])  # so that `serve` is one command after the quickstart
 	@touch $@
 
 .venv/.installed-test: pyproject.toml | .venv/bin/python
