@@ -4,12 +4,12 @@
 
 The paper's base model (512/2048/8, 6 + 6 layers, vocabulary 37,000, float32) is varied in one thing at a time. Time is
 the processor's, on one core, the least of two runs or more. Memory is what the compiler reserves for a training step
-beside parameters, moments and the batch. Devices are simulated: the step is compiled for so many, and what each of them
-sends is counted. Corpora are made up: words by Zipf's law, one in a hundred never seen before; `prepare` of a corpus
-is timed with all of its processes, its memory is the largest process's, its disk is the finished folder. Under each
-curve stands the exponent p of x^p that fits its last three points best: 1 is linear. The page is written to
-benchmarks/growth.png, and every point to benchmarks/results/growth.json; curves that were not
-asked for stay as they are.
+beside parameters, moments and the batch. The devices are simulated: the step is compiled for that many, and the bytes
+that each one sends are counted. The corpora are made up: words follow Zipf's law, and one in fifty is new. `prepare` is
+timed with all its processes; its memory is that of the largest one, its disk that of the finished folder. The exponent
+under each curve is the p of the x^p that fits its last three points best: 1 is linear. The page is written to
+benchmarks/growth.png, and every point to benchmarks/results/growth.json. Curves that were not asked for stay as they
+are.
 
 Decoding with a cache does the same work for every position but for attention to those before it: n steps cost
 a n + b n², with b so small here that the exponent stays near 1. Without a cache it would be two or more.
@@ -116,7 +116,7 @@ def train_on(devices: int) -> dict[str, float]:
 
 
 def prepare(pairs: int) -> dict[str, float]:
-    """Returns processor seconds, bytes of memory and bytes on disk of `prepare` for so many made-up pairs."""
+    """Returns what `prepare` takes for this many made-up pairs: processor seconds, bytes of memory, bytes on disk."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
         folder = Path(name)
         for split, number in (("train", pairs), ("dev", 100)):
@@ -134,8 +134,8 @@ def prepare(pairs: int) -> dict[str, float]:
 def made_up(pairs: int, name: str) -> Iterator[str]:
     """Yields lines with a source, a tab and a target, 24 words a side in the mean, no line twice.
 
-    The words of 20,000 lines come again and again, but each line has a number of its own, and every second side a word
-    that no other has.
+    The words of 20,000 lines come again and again; each line adds its number, and to its source a word that no line
+    before it has.
     """
     random = np.random.default_rng(0)
     letters = np.array(list("eeeeeetttaaaoooiiinnnsssrrrhhhllldddcuuummfpgwybvk"))

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wmt_transformer.config import UserError
-from wmt_transformer.files import may_write
+from wmt_transformer.files import append_line, may_write
 from wmt_transformer.serve.body import fields, is_text
 from wmt_transformer.serve.failures import Refused
 from wmt_transformer.serve.service import Service
@@ -47,7 +47,6 @@ async def suggest(request: Request) -> Response:
 
 
 def _add(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as out:  # one write, so that lines of several threads do not mix
-        if out.tell() + len(line) > MOST:
-            raise Refused(503, "no more suggestions are taken: their file is full")
-        out.write(f"{line}\n")
+    if path.exists() and path.stat().st_size + len(line) > MOST:
+        raise Refused(503, "no more suggestions are taken: their file is full")
+    append_line(path, line)
