@@ -41,7 +41,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # all on the same processor
 
 import numpy as np
 
-from wmt_transformer.config import ComputeDtype, DecodeConfig, ModelConfig
+from wmt_transformer.config import DecodeConfig, DecodeDtype, ModelConfig
 from wmt_transformer.special_tokens import BOS, EOS, PAD
 
 MODEL = ModelConfig(vocabulary_size=32_000, compute_dtype="float32")
@@ -152,11 +152,16 @@ class Side(Protocol):
 class Ours:
     """This project, as `translate` runs it."""
 
-    def __init__(self, copies: bool, compute_dtype: ComputeDtype = "float32") -> None:
+    def __init__(self, copies: bool, compute_dtype: DecodeDtype = "float32") -> None:
         from wmt_transformer.decode import runs
+        from wmt_transformer.model import int8
 
-        self._params = runs.rounded(weights(copies), compute_dtype)
-        self._model = dataclasses.replace(MODEL, compute_dtype=compute_dtype)
+        params = weights(copies)
+        if compute_dtype == "int8":
+            self._model, self._params = MODEL, int8.quantized(params)
+        else:
+            self._model = dataclasses.replace(MODEL, compute_dtype=compute_dtype)
+            self._params = runs.rounded(params, compute_dtype)
 
     def decode(self, sources: Ids, case: Case) -> Ids:
         from wmt_transformer.decode import batched
@@ -238,6 +243,7 @@ class CTranslate2:
 SIDES: dict[str, Callable[[bool], Side]] = {
     "ours": Ours,
     "ours-bfloat16": lambda copies: Ours(copies, "bfloat16"),
+    "ours-int8": lambda copies: Ours(copies, "int8"),
     "huggingface": HuggingFace,
     "ctranslate2": lambda copies: CTranslate2(copies, "float32"),
     "ctranslate2-int8": lambda copies: CTranslate2(copies, "int8"),

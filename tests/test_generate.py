@@ -20,9 +20,10 @@ import pytest
 from tests.translators import CONFIG, MODEL, sentence, toy_params, toy_translator, toy_vocabulary
 from wmt_transformer.config import DecodeConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
-from wmt_transformer.decode import batched, beam, lines, sampling, shapes
+from wmt_transformer.decode import batched, beam, lines, runs, sampling, shapes
 from wmt_transformer.decode.generate import Translation, Translator
 from wmt_transformer.experiment import to_json
+from wmt_transformer.model import int8
 from wmt_transformer.model.transformer import Transformer
 from wmt_transformer.platform import tracing_for
 from wmt_transformer.special_tokens import BOS, EOS, PAD
@@ -255,7 +256,11 @@ def test_settings_out_of_range_are_refused(translator: Translator, settings: dic
 
 
 def test_a_trained_translator_is_loaded_from_its_work_folder(
-    tmp_path: Path, translator: Translator, params: Any, vocabulary: Vocabulary
+    tmp_path: Path,
+    translator: Translator,
+    params: Any,
+    vocabulary: Vocabulary,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     from wmt_transformer.checkpoint import Checkpoints
 
@@ -284,6 +289,15 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
     # 8 significant bits in every product: the sum of log-probabilities is near, and not the same.
     assert rounded[0][0].score != best.score and abs(rounded[0][0].score / best.score - 1) < 0.02
 
+    small = Translator.load(tmp_path, "3", compute_dtype="int8")
+    assert small.params["encoder_0"]["self_attention"]["query"]["kernel"]["values"].dtype == jnp.int8
+    [[whole], [in_8_bits]] = (one.score(text[:1], [best.text]) for one in (translator, small))
+    assert in_8_bits.log_probability != whole.log_probability
+    assert abs(in_8_bits.log_probability / whole.log_probability - 1) < 0.02
+    monkeypatch.setattr(runs, "backend", lambda: "gpu")
+    with pytest.raises(UserError, match="int8 is for decoding on a CPU, and the devices here are GPUs; use bfloat16"):
+        Translator.load(tmp_path, "3", compute_dtype="int8")
+
 
 @pytest.mark.parametrize(
     ("longest", "hypotheses", "lengths"),
@@ -302,11 +316,16 @@ def test_the_lengths_of_a_cache(longest: int, hypotheses: int, lengths: tuple[in
     assert shapes.cache_lengths(longest, hypotheses) == lengths
 
 
-def test_batches_are_decoded_side_by_side_in_bfloat16_on_several_cores(monkeypatch: pytest.MonkeyPatch):
-    rounded = dataclasses.replace(MODEL, compute_dtype="bfloat16")
-    for cores, models, at_once in ((4, (rounded,), 2), (1, (rounded,), 1), (4, (rounded, MODEL), 1)):
+def test_batches_are_decoded_side_by_side_in_fewer_bits_on_several_cores(monkeypatch: pytest.MonkeyPatch, params: Any):
+    rounded, in_8_bits = dataclasses.replace(MODEL, compute_dtype="bfloat16"), int8.quantized(params)
+    for cores, models, own, at_once in (
+        (4, (rounded,), (params,), 2),
+        (1, (rounded,), (params,), 1),
+        (4, (rounded, MODEL), (params, params), 1),
+        (4, (rounded, MODEL), (params, in_8_bits), 2),
+    ):
         monkeypatch.setattr(shapes.os, "cpu_count", lambda cores=cores: cores)
-        assert shapes.batches_at_once(models) == at_once
+        assert shapes.batches_at_once(models, own) == at_once
 
 
 def test_batches_side_by_side_find_what_one_after_the_other_finds(
@@ -315,7 +334,7 @@ def test_batches_side_by_side_find_what_one_after_the_other_finds(
     text = [sentence(seed, 2 + seed % 9) for seed in range(40)]
     found = []
     for at_once in (1, 2):
-        monkeypatch.setattr(shapes, "batches_at_once", lambda _, at_once=at_once: at_once)
+        monkeypatch.setattr(shapes, "batches_at_once", lambda *_, at_once=at_once: at_once)
         found.append(translator.n_best(text, 2, 2))
     for [one, other] in zip(*found, strict=True):
         assert [t.text for t in one] == [t.text for t in other]

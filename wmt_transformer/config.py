@@ -33,6 +33,8 @@ from wmt_transformer.ranges import (
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 """What matrix products are computed in; auto is bfloat16 where the hardware has it, but float32 on a CPU."""
+DecodeDtype = Literal[ComputeDtype, "int8"]
+"""What decoding computes matrix products in: as above, or weights and products in 8 bits, on a CPU."""
 NamedElsewhere = Annotated[
     str, Form(r"hf:[^:=@\s]+(:[^:=@\s]+)?(@[^:=@\s]+)?|mtdata:[^:=\s]+", "hf:NAME[:CONFIG][@REVISION] or mtdata:ID")
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from wmt_transformer.cli.parser import CHECKPOINT, AddVerb, positive
 from wmt_transformer.cli.streams import open_input, say
-from wmt_transformer.config import ComputeDtype, UserError
+from wmt_transformer.config import DecodeDtype, UserError
 from wmt_transformer.files import whole_file
 from wmt_transformer.messages import number_of
 from wmt_transformer.reading import available_lines, read_lines
@@ -68,7 +68,7 @@ def add_search(sub: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     sub.add_argument("--alpha", type=float, help="exponent of the length penalty (default: 0.6)")
     sub.add_argument(
         "--compute-dtype",
-        choices=get_args(ComputeDtype),
+        choices=get_args(DecodeDtype),
         help="of matrix products (default: the run's own; bfloat16 is faster on a CPU that multiplies it)",
     )
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wmt_transformer.config import ComputeDtype, Config, DecodeConfig, ModelConfig, UserError
+from wmt_transformer.config import Config, DecodeConfig, DecodeDtype, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary, normalise
 from wmt_transformer.decode import alignment, batched, ensemble, lines, runs, sampling, scoring
 from wmt_transformer.decode.glossary import Glossary, missing
@@ -73,7 +73,7 @@ class Translator:
         cls,
         workdir: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         checkpoint: str | int | Sequence[str | int | None] | None = None,
-        compute_dtype: ComputeDtype | None = None,
+        compute_dtype: DecodeDtype | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> Translator:
         """Reads a trained translator. Several work folders, several checkpoints of one, or the same number of both are

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 
 from wmt_transformer.compilation import use_compilation_cache
-from wmt_transformer.config import ComputeDtype, Config, ModelConfig, UserError
+from wmt_transformer.config import ComputeDtype, Config, DecodeDtype, ModelConfig, UserError
 from wmt_transformer.data.vocabulary import Vocabulary
 from wmt_transformer.data.vocabulary_files import load_vocabulary
 from wmt_transformer.experiment import run_config
-from wmt_transformer.model import dense
+from wmt_transformer.model import dense, int8
+from wmt_transformer.platform import backend
 
 Params = Mapping[str, Any]
 """A model's parameters: nested dicts of arrays."""
@@ -32,17 +33,17 @@ class Run(NamedTuple):
 def load(
     folder: Path,
     checkpoint: str | int | None = None,
-    compute_dtype: ComputeDtype | None = None,
+    compute_dtype: DecodeDtype | None = None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Run:
     """Reads a run: `checkpoint` is average, best, latest or a step; None is the average, or else the best.
 
     From then on compiled programs are kept in the cache folder, also those of later processes.
 
-    `compute_dtype` takes the place of the run's own (see `ModelConfig`), and the weights are rounded to it. `warn` is
-    told which checkpoint is used where it is not the newest.
+    `compute_dtype` takes the place of the run's own (see `ModelConfig`), and the weights are rounded to it; int8 is for
+    CPUs (see `model/int8.py`). `warn` is told which checkpoint is used where it is not the newest.
 
-    Raises UserError when the folder holds no run or no such checkpoint.
+    Raises UserError when the folder holds no run or no such checkpoint, and for int8 on other devices.
     """
     from wmt_transformer.checkpoint import load_params, resolve  # brings Orbax
 
@@ -55,8 +56,16 @@ def load(
     origin = f"{folder}, {'average at ' if kind.name == 'average' else ''}step {step}"
     if compute_dtype is None:
         return Run(config, params, vocabulary, origin)
-    model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
-    return Run(dataclasses.replace(config, model=model), rounded(params, compute_dtype), vocabulary, origin)
+    if compute_dtype == "int8":
+        if backend() != "cpu":
+            raise UserError(
+                f"int8 is for decoding on a CPU, and the devices here are {backend().upper()}s; use bfloat16"
+            )
+        model, params = dataclasses.replace(config.model, compute_dtype="float32"), int8.quantized(params)
+    else:
+        model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
+        params = rounded(params, compute_dtype)
+    return Run(dataclasses.replace(config, model=model), params, vocabulary, origin)
 
 
 def older_than_newest(folder: Path, which: str | int | None) -> str | None:
@@ -81,14 +90,14 @@ def rounded(params: Params, name: ComputeDtype) -> Params:
     dtype = dense.compute_dtype(name)
 
     def one(path: Any, leaf: jax.Array) -> jax.Array:
-        return leaf.astype(dtype) if path[-1].key in ("kernel", "table", "output_table") else leaf
+        return leaf.astype(dtype) if path[-1].key in int8.MATRICES else leaf
 
     return jax.tree_util.tree_map_with_path(one, params)
 
 
 def sized(model: ModelConfig, params: Params, vocabulary: Vocabulary) -> ModelConfig:
     """Returns the model's config with the size of its vocabulary. Raises UserError where that is another one's."""
-    rows = params["target_embedding"]["table"].shape[0]
+    rows = jax.tree.leaves(params["target_embedding"]["table"])[0].shape[0]
     if rows != len(vocabulary):
         raise UserError(
             f"the vocabulary has {len(vocabulary)} pieces and the checkpoint's embedding {rows} rows; "

@@ -46,7 +46,7 @@ class Devices(NamedTuple):
         by_rows, shards = rows_over_devices()
         if by_rows is not None and jax.sharding.get_mesh().empty:
             params = jax.device_put(params, NamedSharding(by_rows.mesh, P()))
-        return cls(params, by_rows, shards, batches_at_once(models) if by_rows is None else 1)
+        return cls(params, by_rows, shards, batches_at_once(models, params) if by_rows is None else 1)
 
 
 def shapes_of(
@@ -108,14 +108,18 @@ def batch_tokens(settings: DecodeConfig) -> int:
     return settings.batch_tokens or (32_768 if backend() == "gpu" else 4_096)
 
 
-def batches_at_once(models: Sequence[ModelConfig]) -> int:
+def batches_at_once(models: Sequence[ModelConfig], params: Sequence[Params]) -> int:
     """Returns how many batches are decoded side by side, each of them that much smaller: 2 on a CPU that multiplies
-    bfloat16.
+    bfloat16 or int8.
 
     There most operations of a step are too short to be shared between cores, so each core gets a batch. In float32 the
     products are long enough, and larger batches are better.
     """
-    rounded = all(compute_dtype(model.compute_dtype) == jnp.bfloat16 for model in models)
+    rounded = all(
+        compute_dtype(model.compute_dtype) == jnp.bfloat16
+        or any(leaf.dtype == jnp.int8 for leaf in jax.tree.leaves(own))
+        for model, own in zip(models, params, strict=True)
+    )
     return 2 if rounded and backend() == "cpu" and (os.cpu_count() or 1) > 1 else 1
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from wmt_transformer import checkpoint as checkpoints
 from wmt_transformer import experiment, parent
-from wmt_transformer.config import ComputeDtype, Config, UserError
+from wmt_transformer.config import Config, DecodeDtype, UserError
 from wmt_transformer.data import prepare
 from wmt_transformer.data.documents import prepare as prepare_text
 from wmt_transformer.data.treebanks import corpora as treebanks
@@ -120,7 +120,7 @@ class Decoding:
     alpha: float | None = None
     constrained: bool = False
     """Whether a parser may write nothing but trees."""
-    compute_dtype: ComputeDtype | None = None
+    compute_dtype: DecodeDtype | None = None
 
 
 def evaluate(
@@ -131,7 +131,7 @@ def evaluate(
     beam_size: int | None = None,
     alpha: float | None = None,
     constrained: bool = False,
-    compute_dtype: ComputeDtype | None = None,
+    compute_dtype: DecodeDtype | None = None,
     stride: int | None = None,
     say: Warn = ignore,
 ) -> bleu.Scores | TreeScores | Perplexity:

@@ -3,7 +3,7 @@
 The gradient of a kernel sums over all rows of a batch: xᵀ · d_y. XLA's fast product for CPUs wants the summed axis
 last on the left. Left to itself XLA copies an operand in an order that this product does not take, or falls back to
 a slower one, and the feed-forward kernels' gradients take twice their time. Here batch and length become one axis of
-rows, and xᵀ is laid out in memory before the product. Parameters are those of `nn.DenseGeneral`.
+rows, and xᵀ is laid out in memory before the product. Parameters are those of `nn.DenseGeneral`, or in 8 bits.
 """
 
 import functools
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from wmt_transformer.config import ComputeDtype, ModelConfig
+from wmt_transformer.model import int8
 from wmt_transformer.platform import backend
 
 
@@ -38,21 +39,38 @@ def _multiplies_bfloat16(backend: str) -> bool:
 
 def dense(
     config: ModelConfig, features: int | tuple[int, int], axis: int | tuple[int, int] = -1, bias: bool = True
-) -> nn.DenseGeneral:
+) -> "Dense":
     """Returns a layer that maps the last axis (or axes) of its input to `features`, drawn from Glorot's uniform."""
-    init = nn.initializers.glorot_uniform()
-    dtype = compute_dtype(config.compute_dtype)
-    return nn.DenseGeneral(features, axis, use_bias=bias, dtype=dtype, kernel_init=init, dot_general=_dot_general)
+    outputs = features if isinstance(features, tuple) else (features,)
+    return Dense(outputs, len(axis) if isinstance(axis, tuple) else 1, bias, config.compute_dtype)
 
 
-def _dot_general(
-    x: Float[Array, "..."], kernel: Float[Array, "..."], dimension_numbers: Any, precision: Any = None, **_: Any
-) -> Float[Array, "..."]:
-    """Stands in for `jax.lax.dot_general` where the last axes of x meet the first ones of the kernel."""
-    ((meeting, _), _) = dimension_numbers
-    summed = math.prod(x.shape[axis] for axis in meeting)
-    y = _traced_once(x.reshape(-1, summed), kernel.reshape(summed, -1))
-    return y.reshape(*x.shape[: x.ndim - len(meeting)], *kernel.shape[len(meeting) :])
+class Dense(nn.Module):
+    """y = x W + b over the last axes of x, in the dtype of the products."""
+
+    features: tuple[int, ...]
+    inputs: int
+    """How many axes of x, the last ones, meet the first ones of W."""
+    bias: bool
+    compute_dtype: ComputeDtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        batch, met = x.shape[: -self.inputs], x.shape[-self.inputs :]
+        dtype, flat = compute_dtype(self.compute_dtype), (math.prod(met), math.prod(self.features))
+        rows = x.astype(dtype).reshape(math.prod(batch), flat[0])
+        if kernel := int8.of(self, "kernel"):
+            y = int8.product(rows, kernel)
+        else:
+            y = _traced_once(rows, self.param("kernel", _glorot, met, self.features).astype(dtype).reshape(flat))
+        y = y.reshape(*batch, *self.features)
+        return y + self.param("bias", nn.initializers.zeros, self.features).astype(dtype) if self.bias else y
+
+
+def _glorot(key: Array, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Float[Array, "..."]:
+    """Returns a kernel as of one axis of inputs and one of outputs, by which the range is chosen."""
+    flat = nn.initializers.glorot_uniform()(key, (math.prod(inputs), math.prod(outputs)))
+    return flat.reshape(*inputs, *outputs)
 
 
 @jax.jit

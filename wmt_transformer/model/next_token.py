@@ -4,14 +4,24 @@ The Transformer and the language model share these ends and differ in what lies 
 token of `target`, given `source` and the target tokens before it.
 """
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from wmt_transformer.config import ModelConfig
+from wmt_transformer.model import int8
 from wmt_transformer.model.dense import compute_dtype, product_transposed
 from wmt_transformer.model.dropout import dropout
+from wmt_transformer.model.int8 import Quantized
 from wmt_transformer.model.layers import sinusoids
+
+
+def table(module: nn.Module, name: str, config: ModelConfig) -> Float[Array, "vocabulary d_model"] | Quantized:
+    """Returns a module's parameter with a row for every piece, in 8 bits where it has been rounded to them."""
+    init = nn.initializers.normal(config.d_model**-0.5)
+    return int8.of(module, name) or module.param(name, init, (config.vocabulary_size, config.d_model))
 
 
 class Embedding(nn.Module):
@@ -20,9 +30,7 @@ class Embedding(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
-        d_model = self.config.d_model
-        init = nn.initializers.normal(d_model**-0.5)
-        self.table = self.param("table", init, (self.config.vocabulary_size, d_model))
+        self.table = table(self, "table", self.config)
 
     def __call__(
         self,
@@ -30,7 +38,8 @@ class Embedding(nn.Module):
         positions: Float[Array, "*#batch_length d_model"],
         train: bool = False,
     ) -> Float[Array, "batch length d_model"]:
-        x = self.table[tokens] * self.config.d_model**0.5 + positions
+        rows = int8.rows(self.table, tokens) if isinstance(self.table, Mapping) else self.table[tokens]
+        x = rows * self.config.d_model**0.5 + positions
         x = x.astype(compute_dtype(self.config.compute_dtype))
         if train and self.config.dropout:
             x = dropout(x, self.config.dropout, self.make_rng("dropout"))
@@ -46,11 +55,7 @@ class NextTokenModel(nn.Module):
         config = self.config
         self.target_embedding = Embedding(config)
         if config.tied_embeddings == "none":
-            shape, init = (
-                (config.vocabulary_size, config.d_model),
-                nn.initializers.normal(config.d_model**-0.5),
-            )
-            self.output_table = self.param("output_table", init, shape)
+            self.output_table = table(self, "output_table", config)
         if config.output_bias:
             self.output_bias = self.param("output_bias", nn.initializers.zeros, (config.vocabulary_size,))
 
@@ -78,19 +83,25 @@ class NextTokenModel(nn.Module):
 
     def logits(self, states: Float[Array, "*batch d_model"]) -> Float[Array, "*batch vocabulary"]:
         """Returns the float32 scores of every piece: states times the output table (§3.4), plus the bias if any."""
-        table = self._output_table().astype(states.dtype)
+        table = self._output_table()
         # As one axis of rows: with more than one, XLA would transpose the table before a decoding loop, and on a CPU
         # the product of few rows then takes a third longer.
         rows = states.reshape(-1, states.shape[-1])
-        logits = product_transposed(rows, table, jnp.float32).reshape(*states.shape[:-1], -1)
+        if isinstance(table, Mapping):
+            logits = int8.product(rows, table)
+        else:
+            logits = product_transposed(rows, table.astype(states.dtype), jnp.float32)
+        logits = logits.reshape(*states.shape[:-1], -1)
         return logits + self.output_bias if self.config.output_bias else logits
 
     def vocabulary_table(self) -> Float[Array, "vocabulary width"]:
         """Returns the output projection (§3.4), with the bias as its last column where there is one."""
         table = self._output_table()
+        if isinstance(table, Mapping):
+            table = int8.dequantized(table)
         return jnp.concatenate([table, self.output_bias[:, None]], 1) if self.config.output_bias else table
 
-    def _output_table(self) -> Float[Array, "vocabulary d_model"]:
+    def _output_table(self) -> Float[Array, "vocabulary d_model"] | Quantized:
         """Returns the embedding table where these are tied."""
         return self.output_table if self.config.tied_embeddings == "none" else self.target_embedding.table
 

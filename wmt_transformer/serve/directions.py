@@ -14,7 +14,7 @@ from pathlib import Path
 
 from babel import Locale, UnknownLocaleError
 
-from wmt_transformer.config import ComputeDtype, UserError
+from wmt_transformer.config import DecodeDtype, UserError
 from wmt_transformer.data.treebanks import corpora as treebanks
 from wmt_transformer.decode import glossary
 from wmt_transformer.decode.generate import Translator
@@ -103,7 +103,7 @@ def name(code: str, locale: str = "en") -> str:
 
 def load(
     workdirs: Sequence[str | os.PathLike[str]],
-    compute_dtype: ComputeDtype | None,
+    compute_dtype: DecodeDtype | None,
     warn: Callable[[str], None],
 ) -> Directions:
     """Reads runs as directions. Raises UserError for a folder without a run that translates, and for runs of one
