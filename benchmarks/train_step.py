@@ -1,14 +1,16 @@
 """Measures our training step against a plain PyTorch `nn.Transformer` step, in one run.
 
-    python benchmarks/train_step.py [--sizes tiny-20x128,tiny-32x80,base-32x32] [--only ours|torch] [--json]
+    python benchmarks/train_step.py [--sizes tiny-20x128,tiny-32x80,base-32x32] [--only ours|torch]
+        [--dtype float32|bfloat16] [--json]
 
-Both sides get the same sizes, batch, Adam (PyTorch's fused one), schedule, label smoothing 0.1, dropout 0.1,
-tied embeddings and float32. Each has a process of its own, set up as its users run it, and they take turns,
-A B A B, so that a machine that is busy for a while is busy for both. Dropout acts where the paper puts it; left
-alone, `nn.Transformer` also drops attention weights and the feed-forward network's hidden layer, which slows it
-down (`--dropout everywhere` does that on both sides). What stays different: `nn.Transformer` has biases in its
-attention and one more layer norm after each stack. Our training tells glibc to keep freed memory for the next step;
-`--torch-keeps-memory` does the same to PyTorch, which does not do it by itself.
+Both sides get the same sizes, batch, Adam (PyTorch's fused one), schedule, label smoothing 0.1, dropout 0.1 and
+tied embeddings. Products are float32, or bfloat16: PyTorch's then by its autocast. Each side has a process of its
+own, set up as its users run it, and they take turns, A B A B, so that a machine that is busy for a while is busy for
+both. Dropout acts where the paper puts it; left alone, `nn.Transformer` also drops attention weights and the
+feed-forward network's hidden layer, which slows it down (`--dropout everywhere` does that on both sides). What stays
+different: `nn.Transformer` has biases in its attention and one more layer norm after each stack. Our training tells
+glibc to keep freed memory for the next step; `--torch-keeps-memory` does the same to PyTorch, which does not do it
+by itself.
 
 A token is a slot of the batch, on either side: rows x (source length + target length); none is padding here.
 The share of peak is the model's floating-point operations by formula (6 per weight and token, and attention,
@@ -28,7 +30,7 @@ import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # both sides on the same processor
 
@@ -71,6 +73,7 @@ CASES = {
     "base-32x32": Case(512, 2048, 8, 6, 32000, 32, 32),
 }
 WARMUP_STEPS = 4000
+Dtype = Literal["float32", "bfloat16"]
 
 
 class Side(Protocol):
@@ -88,7 +91,7 @@ class Side(Protocol):
 class Ours:
     """This project's step, as `train/loop.py` runs it."""
 
-    def __init__(self, case: Case, dropout: str) -> None:
+    def __init__(self, case: Case, dropout: str, dtype: Dtype) -> None:
         from wmt_transformer.data.batches import Batch
         from wmt_transformer.model.transformer import Transformer
         from wmt_transformer.train import optimizer, sharding, state, step
@@ -106,7 +109,7 @@ class Ours:
                 dropout=0.1,
                 attention_dropout=everywhere,
                 relu_dropout=everywhere,
-                compute_dtype="float32",
+                compute_dtype=dtype,
             )
         )
         train, mesh = TrainConfig(warmup_steps=WARMUP_STEPS), sharding.make_mesh(MeshConfig())
@@ -125,7 +128,7 @@ class Ours:
 class Torch:
     """`torch.nn.Transformer` between tied embeddings, eager, as its tutorial trains it."""
 
-    def __init__(self, case: Case, dropout: str) -> None:
+    def __init__(self, case: Case, dropout: str, dtype: Dtype) -> None:
         import torch
         from torch import nn
 
@@ -175,7 +178,7 @@ class Torch:
             logits = nn.functional.linear(states, table).view(-1, vocabulary)
             return nn.functional.cross_entropy(logits, target.view(-1), ignore_index=0, label_smoothing=0.1)
 
-        self._compute = loss
+        self._compute, self._autocast = loss, torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
         rate = d_model**-0.5
         parameters = [table, *stack.parameters()]
         self._adam = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.98), eps=1e-9, fused=True)
@@ -185,7 +188,8 @@ class Torch:
 
     def step(self) -> None:
         self._adam.zero_grad(set_to_none=True)
-        self._last = self._compute()
+        with self._autocast:
+            self._last = self._compute()
         self._last.backward()
         self._adam.step()
         self._schedule.step()
@@ -194,7 +198,7 @@ class Torch:
         return self._last.item()
 
 
-SIDES: dict[str, Callable[[Case, str], Side]] = {"ours": Ours, "torch": Torch}
+SIDES: dict[str, Callable[[Case, str, Dtype], Side]] = {"ours": Ours, "torch": Torch}
 
 
 def random_tokens(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -220,7 +224,7 @@ def peak_flops() -> float:
     return best
 
 
-def serve(orders: Connection, name: str, case: Case, dropout: str, keep_memory: bool) -> None:
+def serve(orders: Connection, name: str, case: Case, dropout: str, dtype: Dtype, keep_memory: bool) -> None:
     """Runs one side in this process: sends how its start went, then answers every number of seconds it is given with
     the mean time of a step and the last loss, until it is given None."""
     if keep_memory:
@@ -228,7 +232,7 @@ def serve(orders: Connection, name: str, case: Case, dropout: str, keep_memory: 
 
         keep_freed_memory()
     start = time.perf_counter()
-    side = SIDES[name](case, dropout)
+    side = SIDES[name](case, dropout, dtype)
     built = time.perf_counter()
     side.step()
     first_loss = side.loss()
@@ -251,7 +255,7 @@ def measure(case: Case, names: list[str], options: argparse.Namespace) -> dict[s
     for name in names:
         sides[name], theirs = spawn.Pipe()
         keep_memory = name == "ours" or options.torch_keeps_memory  # as `train` does, and as PyTorch does not
-        arguments = (theirs, name, case, options.dropout, keep_memory)
+        arguments = (theirs, name, case, options.dropout, options.dtype, keep_memory)
         spawn.Process(target=serve, args=arguments, daemon=True).start()
         theirs.close()
         result[name] = sides[name].recv()
@@ -299,6 +303,7 @@ def main() -> None:
     parser.add_argument("--sizes", default=",".join(CASES), help="cases, with commas between (default: all)")
     parser.add_argument("--only", choices=list(SIDES), help="measure one side alone")
     parser.add_argument("--dropout", choices=["paper", "everywhere"], default="paper")
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="float32", help="of the matrix products")
     parser.add_argument("--torch-keeps-memory", action="store_true", help="give PyTorch our setting of malloc")
     parser.add_argument("--rounds", type=int, default=4, help="turns of each side (default: 4)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a turn (default: 5)")
@@ -325,6 +330,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "peak_gflops": max(peaks) / 1e9,
         "dropout": options.dropout,
+        "dtype": options.dtype,
         "torch_keeps_memory": options.torch_keeps_memory,
         "cases": cases,
     }
