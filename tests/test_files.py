@@ -161,3 +161,19 @@ def test_without_a_home_the_cache_is_among_the_temporary_files_and_ours_alone(tm
     (tmp_path / "wmt_transformer-54321").mkdir()  # by somebody else
     with pytest.raises(UserError, match="WMT_TRANSFORMER_CACHE"):
         files.cache_folder()
+
+
+def test_lines_are_added_whole_also_behind_one_that_has_no_end(tmp_path):
+    path = tmp_path / "new folder" / "lines"
+    files.append_line(path, "first")
+    files.append_line(path, "größer")
+    assert path.read_text(encoding="utf-8") == "first\ngrößer\n"
+    path.write_text("no end", encoding="utf-8")
+    files.append_line(path, "second")
+    threads = [threading.Thread(target=files.append_line, args=(path, str(number) * 5000)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first, second, *others = path.read_text(encoding="utf-8").splitlines()
+    assert (first, second) == ("no end", "second") and sorted(others) == [str(number) * 5000 for number in range(8)]
