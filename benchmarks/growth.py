@@ -89,6 +89,7 @@ def decode(rows: int = 8, beam_size: int = 4, length: int = 32) -> dict[str, flo
     from wmt_transformer.decode import batched
     from wmt_transformer.decode.lines import Part
     from wmt_transformer.model.transformer import Transformer
+    from wmt_transformer.train.sharding import make_mesh
 
     sources = random_tokens((rows, 16), BASE.vocabulary_size).tolist()
     params = jax.jit(Transformer(BASE).init)(jax.random.key(1), *[np.ones((1, 1), np.int32)] * 2)["params"]
@@ -96,7 +97,8 @@ def decode(rows: int = 8, beam_size: int = 4, length: int = 32) -> dict[str, flo
     settings = DecodeConfig(beam_size=beam_size, extra_length=length - 16)
 
     def once() -> None:
-        outputs = batched.decode((BASE,), (params,), parts, batched.Request(settings))
+        with jax.set_mesh(make_mesh(MeshConfig(), jax.devices()[:1])):  # else the rows go to all of the devices
+            outputs = batched.decode((BASE,), (params,), parts, batched.Request(settings))
         assert {len(output.ids) for [output] in outputs} == {length}  # random weights never end by themselves
 
     once()  # compiles
