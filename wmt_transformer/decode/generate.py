@@ -82,7 +82,7 @@ class Translator:
         Args:
           checkpoint: average, best, latest or a step; None is the average where there is one, otherwise the best.
           compute_dtype: of the matrix products (default: the run's own, on a CPU float32); bfloat16 is faster on a CPU
-            that multiplies it, and rounds.
+            that multiplies it, and rounds; int8 is for CPUs, and rounds more (see `model/int8.py`).
           warn: is told which checkpoint is used where it is not the newest.
 
         Raises UserError when a folder holds no run, no such checkpoint, or another model's vocabulary.
