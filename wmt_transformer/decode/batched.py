@@ -240,8 +240,8 @@ def _pays_to_halve(devices: Devices, parts: int) -> bool:
 
 
 _HALVED_FROM = 5e10
-"""Parameters times parts: a thousand sentences for the paper's base model. A small trained model takes a fifth less time
-then; outputs that all end together, which nobody can know before, take base 5 % more."""
+"""Parameters times parts: a thousand sentences for the paper's base model. A small trained model takes a fifth less
+time when it is halved; with outputs that all end together, which nobody can know before, base takes 5 % more."""
 
 
 def _batch(parts: Sequence[Part], shape: Shape, request: Request, make_rule: MakeRule | None) -> Batch:
