@@ -35,7 +35,8 @@ def main() -> None:
     for split in get_args(Split):
         sides: Any = zip(*multi30k.load(data, split), strict=True)
         for language, lines in zip(("en", "de"), sides, strict=True):
-            normalise, tokenise = MosesPunctNormalizer(lang=language).normalize, MosesTokenizer(lang=language).tokenize
+            normalise: Any = MosesPunctNormalizer(lang=language).normalize
+            tokenise: Any = MosesTokenizer(lang=language).tokenize
             with whole_file(options.folder / f"{split}.{language}") as out:
                 for line in lines:
                     print(tokenise(normalise(line), return_str=True, escape=False).lower(), file=out)

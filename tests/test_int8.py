@@ -40,9 +40,9 @@ def test_zeros_stay_zeros():
 )
 def test_a_layer_in_8_bits_is_the_layer_whose_kernel_is_rounded(features, axis, shape, name):
     # The slow twin: the kernel rounded and in float32 again. What is left is the rounding of x, less than 1 % of y.
-    layer = dense(ModelConfig(compute_dtype="float32"), features, axis)
+    layer: Any = dense(ModelConfig(compute_dtype="float32"), features, axis)
     x = jax.random.normal(jax.random.key(1), shape)
-    params = dict(layer.init(jax.random.key(2), x)["params"])
+    params: dict[str, Any] = dict(layer.init(jax.random.key(2), x)["params"])
     params["bias"] = jax.random.normal(jax.random.key(3), params["bias"].shape)
     small = int8.quantized({name: params})[name]
     kernel = int8.dequantized(small["kernel"]).T.reshape(params["kernel"].shape)
