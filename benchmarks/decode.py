@@ -13,7 +13,8 @@ turns. A token is one of the output, its end included; decoding is measured from
     real       1,000 sentences as long as Multi30k's test sentences, 6 to 34 tokens, in one call, with weights that
                copy: every output is its source and ends where that does, so all sides do the same work.
 
-`ours-bfloat16` is `translate --compute-dtype bfloat16`: faster where the processor multiplies bfloat16 (AMX).
+`ours-bfloat16` is `translate --compute-dtype bfloat16`: faster where the processor multiplies bfloat16 (AMX,
+AVX512-BF16). `ours-int8` is `--compute-dtype int8`: weights and products in 8 bits.
 
 Each side sorts and batches the real sentences its own way: Hugging Face is given 32 of one length at a time.
 """
@@ -154,14 +155,8 @@ class Ours:
 
     def __init__(self, copies: bool, compute_dtype: DecodeDtype = "float32") -> None:
         from wmt_transformer.decode import runs
-        from wmt_transformer.model import int8
 
-        params = weights(copies)
-        if compute_dtype == "int8":
-            self._model, self._params = MODEL, int8.quantized(params)
-        else:
-            self._model = dataclasses.replace(MODEL, compute_dtype=compute_dtype)
-            self._params = runs.rounded(params, compute_dtype)
+        self._model, self._params = runs.converted(MODEL, weights(copies), compute_dtype)
 
     def decode(self, sources: Ids, case: Case) -> Ids:
         from wmt_transformer.decode import batched

@@ -217,7 +217,8 @@ def page(report: dict[str, Any]) -> Any:
         axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
         what = {"bytes": "memory, ", "disk": "disk, "}.get(of, "")
-        axis.set_title(f"{what}{CURVES[name].title}: exponent {curve['exponents'][of]:.2f}", fontsize=10)
+        power = round(curve["exponents"][of], 2) + 0.0  # no -0.00
+        axis.set_title(f"{what}{CURVES[name].title}: exponent {power:.2f}", fontsize=10)
     figure.tight_layout()
     return figure
 

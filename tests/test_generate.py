@@ -291,6 +291,7 @@ def test_a_trained_translator_is_loaded_from_its_work_folder(
 
     small = Translator.load(tmp_path, "3", compute_dtype="int8")
     assert small.params["encoder_0"]["self_attention"]["query"]["kernel"]["values"].dtype == jnp.int8
+    assert repr(small) == repr(Translator.load(tmp_path, "3"))  # with as many parameters
     [[whole], [in_8_bits]] = (one.score(text[:1], [best.text]) for one in (translator, small))
     assert in_8_bits.log_probability != whole.log_probability
     assert abs(in_8_bits.log_probability / whole.log_probability - 1) < 0.02

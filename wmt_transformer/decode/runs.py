@@ -56,16 +56,20 @@ def load(
     origin = f"{folder}, {'average at ' if kind.name == 'average' else ''}step {step}"
     if compute_dtype is None:
         return Run(config, params, vocabulary, origin)
-    if compute_dtype == "int8":
-        if backend() != "cpu":
-            raise UserError(
-                f"int8 is for decoding on a CPU, and the devices here are {backend().upper()}s; use bfloat16"
-            )
-        model, params = dataclasses.replace(config.model, compute_dtype="float32"), int8.quantized(params)
-    else:
-        model = dataclasses.replace(config.model, compute_dtype=compute_dtype)
-        params = rounded(params, compute_dtype)
+    model, params = converted(config.model, params, compute_dtype)
     return Run(dataclasses.replace(config, model=model), params, vocabulary, origin)
+
+
+def converted(model: ModelConfig, params: Params, compute_dtype: DecodeDtype) -> tuple[ModelConfig, Params]:
+    """Returns a model whose products are in another dtype, and its parameters with matrices of that dtype.
+
+    Raises UserError for int8 where the devices are no CPUs.
+    """
+    if compute_dtype != "int8":
+        return dataclasses.replace(model, compute_dtype=compute_dtype), rounded(params, compute_dtype)
+    if backend() != "cpu":
+        raise UserError(f"int8 is for decoding on a CPU, and the devices here are {backend().upper()}s; use bfloat16")
+    return dataclasses.replace(model, compute_dtype="float32"), int8.quantized(params)
 
 
 def older_than_newest(folder: Path, which: str | int | None) -> str | None:
@@ -111,4 +115,5 @@ def shown(decoder: object, origin: str, params: Any) -> str:
     leaves = jax.tree.leaves(params)
     devices = {device for leaf in leaves if isinstance(leaf, jax.Array) for device in leaf.devices()}
     where = ", ".join(sorted(f"{device.platform}:{device.id}" for device in devices)) or "host"
-    return f"{type(decoder).__name__}({origin}, {sum(leaf.size for leaf in leaves):,} parameters, {where})"
+    number = sum(leaf.size for leaf in leaves) - int8.number_of_scales(params)
+    return f"{type(decoder).__name__}({origin}, {number:,} parameters, {where})"

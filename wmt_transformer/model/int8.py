@@ -60,8 +60,14 @@ def rows(table: Quantized, ids: Int[Array, "*batch"]) -> Float[Array, "*batch in
 
 
 def dequantized(matrix: Quantized) -> Float[Array, "out in"]:
-    """Returns the weights that a matrix stands for."""
+    """Returns the matrix in float32 again, as near to what it was as 8 bits are."""
     return matrix["values"].astype(jnp.float32) * matrix["scale"][:, None]
+
+
+def number_of_scales(params: Any) -> int:
+    """Returns how many numbers of a tree are no parameters of the model, but scales of its matrices."""
+    nodes = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, Mapping) and "values" in node)
+    return sum(node["scale"].size for node in nodes if isinstance(node, Mapping))
 
 
 def _rounded(x: Float[Array, "rows in"]) -> tuple[Int8[Array, "rows in"], Float[Array, "rows 1"]]:
