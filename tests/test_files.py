@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -169,11 +170,28 @@ def test_lines_are_added_whole_also_behind_one_that_has_no_end(tmp_path):
     files.append_line(path, "größer")
     assert path.read_text(encoding="utf-8") == "first\ngrößer\n"
     path.write_text("no end", encoding="utf-8")
-    files.append_line(path, "second")
     threads = [threading.Thread(target=files.append_line, args=(path, str(number) * 5000)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    first, second, *others = path.read_text(encoding="utf-8").splitlines()
-    assert (first, second) == ("no end", "second") and sorted(others) == [str(number) * 5000 for number in range(8)]
+    first, *others = path.read_text(encoding="utf-8").splitlines()
+    assert first == "no end" and sorted(others) == [str(number) * 5000 for number in range(8)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_a_line_is_added_after_the_one_that_another_is_adding(tmp_path):
+    """Both would see the same line without an end, and end it: a blank line would stay between."""
+    import fcntl
+
+    path = tmp_path / "lines"
+    path.write_text("no", encoding="utf-8")
+    thread = threading.Thread(target=files.append_line, args=(path, "second"))
+    with path.open("a", encoding="utf-8") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        other.write(" end\n")
+    thread.join()
+    assert path.read_text(encoding="utf-8") == "no end\nsecond\n"

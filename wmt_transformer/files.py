@@ -11,6 +11,7 @@ import errno
 import io
 import itertools
 import os
+import platform
 import re
 import shutil
 import stat
@@ -121,7 +122,8 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
     with _explained(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a+b", buffering=0) as file:
-            ended = not file.tell() or (file.seek(-1, os.SEEK_END), file.read())[1] == b"\n"
+            _lock(file.fileno(), wait=True)  # or two see the same line without an end, and both end it
+            ended = not file.seek(0, os.SEEK_END) or (file.seek(-1, os.SEEK_END), file.read())[1] == b"\n"
             file.write(f"{'' if ended else chr(10)}{line}\n".encode())
 
 
@@ -255,9 +257,6 @@ def locked(workdir: Path, name: str = ".lock") -> Iterator[None]:
     (flock), so it ends with the process however that ends, and a stale file means nothing. Systems without flock go on
     unprotected. What may go on beside training has a lock of another `name`.
     """
-    if sys.platform == "win32":
-        yield
-        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / name).open("a+")
@@ -271,17 +270,19 @@ def locked(workdir: Path, name: str = ".lock") -> Iterator[None]:
             holder = file.read().strip() or "another process"
             raise UserError(f"{workdir} is in use by a run ({holder}); wait for it, or choose another --workdir")
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}")
+        file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()
         yield
 
 
-def _lock(descriptor: int) -> bool:
-    """Tells whether this process now holds the file's lock; a file system without locks gives it to everybody."""
+def _lock(descriptor: int, wait: bool = False) -> bool:
+    """Tells whether this process now holds the file's lock; where there are no locks, everybody does."""
+    if sys.platform == "win32":
+        return True
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
