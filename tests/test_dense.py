@@ -1,5 +1,8 @@
 """Linear layers against `nn.DenseGeneral` as it comes, forward and backward."""
 
+import re
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +10,10 @@ import numpy as np
 import pytest
 
 from wmt_transformer.config import ModelConfig
+from wmt_transformer.data.batches import Batch
 from wmt_transformer.model.dense import dense, product, product_transposed
+from wmt_transformer.model.transformer import Transformer
+from wmt_transformer.train.step import gradients
 
 FLOAT32 = ModelConfig(compute_dtype="float32")
 
@@ -62,3 +68,44 @@ def test_a_single_bfloat16_row_is_multiplied_as_several_are():
     unrounded = product_transposed(rows[:1], kernel.T, jnp.float32)
     assert unrounded.dtype == jnp.float32
     np.testing.assert_allclose(unrounded, exact[:1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_bias_gradient_in_bfloat16_is_the_sum_of_all_rows():
+    layer = dense(ModelConfig(compute_dtype="bfloat16"), (2, 5))
+    x, y = (
+        jnp.asarray(np.random.default_rng(3).normal(size=shape), jnp.bfloat16) for shape in ((7, 9, 8), (7, 9, 2, 5))
+    )
+    params = layer.init(jax.random.key(1), x)
+    gradient: Any = jax.grad(lambda p: (jnp.asarray(layer.apply(p, x)) * y).astype(jnp.float32).sum())(params)
+    np.testing.assert_allclose(gradient["params"]["bias"], np.asarray(y, np.float64).sum(axis=(0, 1)), rtol=2**-8)
+
+
+def test_a_step_in_bfloat16_multiplies_nothing_in_float32():
+    """XLA for CPUs converts both sides to float32 where it has no product for the order in which they lie."""
+    square = jnp.ones((64, 64), jnp.bfloat16)
+    if factors(jax.jit(product).lower(square, square)) != {"bf16"}:
+        pytest.skip("this processor multiplies bfloat16 in float32")
+    config = ModelConfig(
+        vocabulary_size=96, num_layers=1, d_model=32, d_ff=64, num_heads=2, d_k=16, d_v=16, compute_dtype="bfloat16"
+    )
+    model, tokens = Transformer(config), jnp.ones((8, 16), jnp.int32)
+    params = jax.eval_shape(model.init, jax.random.key(0), tokens, tokens)["params"]
+
+    def compute(params, tokens, key):
+        sums, gradient = gradients(model, params, Batch(tokens, tokens), 0.1, 1, key)
+        return sums.loss, gradient
+
+    lowered = jax.jit(compute).lower(params, tokens, jax.random.key(1))
+    assert factors(lowered) == {"bf16"}
+
+
+def factors(lowered: Any) -> set[str]:
+    """Returns the types of all matrices that the compiled program multiplies; one that has a single column is none."""
+    found, types = set(), {}
+    for line in lowered.compile().as_text().splitlines():
+        if named := re.match(r"\s*(?:ROOT )?%(\S+) = (\w+)\[([\d,]*)\]", line):
+            types[named[1]] = named[2], named[3]
+            if " dot(" in line:
+                sides = [types[name] for name in re.findall(r"%([\w.-]+)", line.split(" dot(")[1].split(")")[0])]
+                found |= {kind for kind, _ in sides} if not sides[1][1].endswith(",1") else set()
+    return found

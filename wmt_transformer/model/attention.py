@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from wmt_transformer.config import ModelConfig, UserError
-from wmt_transformer.model.dense import compute_dtype, dense, laid_out_transposed, product, product_transposed
+from wmt_transformer.model.dense import compute_dtype, dense, laid_out, laid_out_transposed, product, product_transposed
 from wmt_transformer.model.dropout import dropout
 from wmt_transformer.model.fused_attention import MOST_SCORES, fused_attention
 from wmt_transformer.platform import backend
@@ -94,7 +94,7 @@ def attention(
     """
     query = query * jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
     rate = 0.0 if dropout_key is None else dropout_rate
-    heads_first = [jnp.swapaxes(x, -3, -2) for x in (query, key, value)]
+    heads_first = [laid_out(jnp.swapaxes(x, -3, -2)) for x in (query, key, value)]
     gathered, exponents, total = _traced_once(rate, *heads_first, mask, dropout_key)
     weights = jax.lax.stop_gradient(exponents * (1.0 / total)[..., None].astype(exponents.dtype))
     return jnp.swapaxes(gathered, -3, -2), weights

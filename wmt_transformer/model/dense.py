@@ -2,8 +2,9 @@
 
 The gradient of a kernel sums over all rows of a batch: xᵀ · d_y. XLA's fast product for CPUs wants the summed axis
 last on the left. Left to itself XLA copies an operand in an order that this product does not take, or falls back to
-a slower one, and the feed-forward kernels' gradients take twice their time. Here batch and length become one axis of
-rows, and xᵀ is laid out in memory before the product. Parameters are those of `nn.DenseGeneral`, or in 8 bits.
+a slower one (in float32, where bfloat16 was asked for), and the feed-forward kernels' gradients take twice their time.
+Here batch and length become one axis of rows, and xᵀ is laid out in memory before the product. Parameters are those
+of `nn.DenseGeneral`, or in 8 bits.
 """
 
 import functools
@@ -64,7 +65,7 @@ class Dense(nn.Module):
         else:
             y = _traced_once(rows, self.param("kernel", _glorot, met, self.features).astype(dtype).reshape(flat))
         y = y.reshape(*batch, *self.features)
-        return y + self.param("bias", nn.initializers.zeros, self.features).astype(dtype) if self.bias else y
+        return _biased(y, self.param("bias", nn.initializers.zeros, self.features).astype(dtype)) if self.bias else y
 
 
 def _glorot(key: Array, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Float[Array, "..."]:
@@ -116,9 +117,9 @@ def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array
 
 def _product_backward(saved: tuple[Array, Array], d_y: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    # A wide x (after the ReLU) costs more to lay out than it saves.
-    x_transposed = laid_out_transposed(x) if x.shape[1] <= d_y.shape[1] else x.T
-    return product_transposed(d_y, kernel), product(x_transposed, d_y)
+    # A wide x in float32 (after the ReLU, which XLA computes again on the way) costs more to lay out than it saves.
+    as_it_is = x.dtype == jnp.float32 and x.shape[1] > d_y.shape[1]
+    return product_transposed(d_y, kernel), product(x.T if as_it_is else laid_out_transposed(x), d_y)
 
 
 _product.defvjp(_product_forward, _product_backward)
@@ -126,16 +127,48 @@ _traced_once: Any = jax.jit(_product)
 """Is traced once for each shape, not for each layer; so is all below that is jitted. XLA puts it back in its place."""
 
 
+@jax.custom_vjp
+def _biased(y: Float[Array, "*batch out"], bias: Float[Array, "*out"]) -> Float[Array, "*batch out"]:
+    return y + bias
+
+
+def _biased_forward(y: Array, bias: Array) -> tuple[Array, tuple[int, ...]]:
+    return y + bias, bias.shape
+
+
+def _biased_backward(shape: tuple[int, ...], d_y: Array) -> tuple[Array, Array]:
+    return d_y, _sum_of_rows(d_y.reshape(-1, *shape))
+
+
 @jax.jit
+def _sum_of_rows(x: Float[Array, "rows ..."]) -> Float[Array, "..."]:
+    """Returns the sum over the first axis. XLA's fast one for CPUs wants float32; it converts rows one by one."""
+
+    def in_float32(x: Array) -> Array:
+        return jax.lax.optimization_barrier(x.astype(jnp.float32)).sum(axis=0).astype(x.dtype)
+
+    total: Array = jax.lax.platform_dependent(x, cpu=in_float32, default=lambda x: x.sum(axis=0))
+    return total
+
+
+_biased.defvjp(_biased_forward, _biased_backward)
+
+
+@jax.jit
+def laid_out(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns x; on a CPU a product finds it in memory in the order of its axes, as XLA's fast product wants it.
+
+    Axes that were exchanged count as lying in their old order, for which bfloat16 has no product but float32's. An axis
+    of one, added and taken away, makes the new order count.
+    """
+
+    def in_order(x: Array) -> Array:
+        return jax.lax.optimization_barrier(x[None]).reshape(x.shape)
+
+    ordered: Array = jax.lax.platform_dependent(x, cpu=in_order, default=lambda x: x)
+    return ordered
+
+
 def laid_out_transposed(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch columns rows"]:
-    """Returns x with its last two axes exchanged, on a CPU in memory, as the left side of a product wants it there."""
-
-    def laid_out(x: Array) -> Array:
-        return jax.lax.optimization_barrier(_transposed(x))
-
-    transposed: Array = jax.lax.platform_dependent(x, cpu=laid_out, default=_transposed)
-    return transposed
-
-
-def _transposed(x: Array) -> Array:
-    return jnp.swapaxes(x, -1, -2)
+    """Returns x with its last two axes exchanged; see `laid_out`."""
+    return laid_out(jnp.swapaxes(x, -1, -2))
