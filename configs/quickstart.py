@@ -2,8 +2,8 @@
 
     wmt-transformer quickstart            (prepare, train, average, translate and score, in one go)
 
-Time: 222 s on 2 CPU cores (Intel Xeon), 26 s of them compilation.
-Score: 98.2 sacreBLEU on 1,000 held-out sentences.
+Time: 104 s on 2 CPU cores (AMD EPYC, Zen 5), 9 s of them compilation.
+Score: 97.7 sacreBLEU on 1,000 held-out sentences.
 """
 
 from wmt_transformer.config import Config, DataConfig, DecodeConfig, ModelConfig, TrainConfig
@@ -24,7 +24,7 @@ def get_config() -> Config:
             max_length=40,
             source_tokens=1024,
             target_tokens=1024,
-            num_shapes=4,
+            num_shapes=2,
         ),
         train=TrainConfig(
             steps=1800,
