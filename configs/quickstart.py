@@ -2,7 +2,7 @@
 
     wmt-transformer quickstart            (prepare, train, average, translate and score, in one go)
 
-Time: 104 s on 2 CPU cores (AMD EPYC, Zen 5), 9 s of them compilation.
+Time: 90 s on 2 CPU cores (AMD EPYC, Zen 5), 6 s of them compilation.
 Score: 97.7 sacreBLEU on 1,000 held-out sentences.
 """
 
