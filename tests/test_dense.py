@@ -29,6 +29,7 @@ def test_a_layer_equals_flax_dense_general_in_value_and_gradient(shape, features
     twin = nn.DenseGeneral(features, axis, kernel_init=nn.initializers.glorot_uniform())
     params = layer.init(jax.random.key(1), x)
     jax.tree.map(np.testing.assert_array_equal, params, twin.init(jax.random.key(1), x))
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # biases begin at 0, where one that is left out is not seen
     ours, theirs = (
         jax.value_and_grad(lambda p, x, used=used: jnp.square(jnp.asarray(used.apply(p, x))).sum(), argnums=(0, 1))(
             params, x
