@@ -158,8 +158,8 @@ _biased.defvjp(_biased_forward, _biased_backward)
 def laid_out(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Returns x; on a CPU a product finds it in memory in the order of its axes, as XLA's fast product wants it.
 
-    Axes that were exchanged count as lying in their old order, for which bfloat16 has no product but float32's. Those of
-    an argument, as here, count as they are, and the barrier keeps the exchange out of the product.
+    Axes that were exchanged count as lying in their old order, for which bfloat16 has no product but float32's.
+    Those of an argument, as here, count as they are, and the barrier keeps the exchange out of the product.
     """
     ordered: Array = jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
     return ordered
